@@ -1,0 +1,40 @@
+# Targets run the tools of .venv, whatever the shell has activated.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+PYTHON ?= python3
+PORT ?= 5000
+UV_VERSION := 0.13.8
+
+.DEFAULT_GOAL := help
+.PHONY: help setup repro test lint ui lock clean
+
+help:  ## This list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/.synced  ## Make .venv with every package at its locked version
+
+.venv/.synced: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if (3, 11) <= v < (3, 14) else f"error: python {v.major}.{v.minor} is not supported: name one from 3.11 to 3.13, as in make PYTHON=python3.12 $(MAKECMDGOALS)")'
+	@test -x .venv/bin/pip || $(PYTHON) -m venv .venv || { echo "error: python3 cannot make a virtual environment; on Debian: apt-get install python3-venv" >&2; rm -rf .venv; exit 1; }
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	.venv/bin/uv pip sync --quiet --require-hashes --python .venv/bin/python requirements.lock
+	.venv/bin/uv pip install --quiet --no-deps --python .venv/bin/python --editable .
+	@touch $@
+
+repro: setup  ## Run the whole pipeline: what is up to date is not run again
+	@dvc repro
+
+test: setup  ## Run the tests
+	@python -m pytest
+
+lint: setup  ## Check style and types
+	@ruff check . && ruff format --check . && mypy
+
+ui: setup  ## Open the MLflow pages on http://127.0.0.1:5000 (PORT=... for another)
+	@ganpipe ui --port $(PORT)
+
+lock: setup  ## Renew requirements.lock from pyproject.toml
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --all-extras \
+	  --upgrade --output-file requirements.lock pyproject.toml
+
+clean:  ## Remove unfinished work and downloads (results and tracked runs stay)
+	rm -rf .ckpt .mypy_cache .ruff_cache .pytest_cache .hypothesis

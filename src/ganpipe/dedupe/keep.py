@@ -1,0 +1,20 @@
+"""`keep.parquet`: what dedupe decided. A row an image of the corpus: index, cluster, representative, distance (bits), kept."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from ganpipe.errors import UserError
+
+KEEP = "keep.parquet"
+
+
+def read_kept(folder: Path) -> np.ndarray:
+    """The indices that are kept, int64, ascending."""
+    try:
+        table = pq.read_table(folder / KEEP, columns=["index", "kept"])
+    except FileNotFoundError:
+        raise UserError(f"{folder / KEEP} is missing: `dvc repro dedupe` makes it") from None
+    kept: np.ndarray = table["index"].to_numpy()[table["kept"].to_numpy()]
+    return kept

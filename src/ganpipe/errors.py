@@ -1,0 +1,31 @@
+"""A user's mistake ends in one sentence and exit status 1, never in a traceback."""
+
+import errno
+import functools
+import sys
+from collections.abc import Callable
+
+
+class UserError(Exception):
+    """Something the user can mend. The message says what is wrong, where, and what to do."""
+
+
+def entry(main: Callable[[], None]) -> Callable[[], None]:
+    """Wrap a program's main function: sentences for what a user can mend, tracebacks only for our own faults."""
+
+    @functools.wraps(main)
+    def wrapped() -> None:
+        try:
+            main()
+        except UserError as error:
+            sys.exit(f"error: {error}")
+        except KeyboardInterrupt:
+            print("interrupted: run the same command again to continue", file=sys.stderr)
+            sys.exit(130)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            where = f" while writing {error.filename}" if error.filename else ""
+            sys.exit(f"error: the disk is full{where}: free some space and run the same command again to continue")
+
+    return wrapped

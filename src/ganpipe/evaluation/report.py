@@ -1,0 +1,89 @@
+"""Evaluating a discriminator on one labelled set, with its controls."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganpipe.corpus.shards import Images
+from ganpipe.evaluation.features import extract
+from ganpipe.evaluation.params import EvaluateParams
+from ganpipe.evaluation.protocols import Probe, probe
+from ganpipe.models.dcgan import SIZE, Discriminator, initialise
+from ganpipe.models.pixels import freeze_on
+from ganpipe.runtime import keep_freed_memory, mix_seed
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One labelled set's result: flat `metrics`, per-class accuracies, and what pictures are drawn from."""
+
+    metrics: dict[str, Any]
+    classes: list[str]
+    truth: np.ndarray  # int64 (n_test,)
+    trained: Probe
+    test_pixels: np.ndarray  # uint8 (n_test, 32, 32, 3)
+
+
+def evaluate(
+    params: EvaluateParams, discriminator: Discriminator, corpus: Images, labelled: Images, device: torch.device
+) -> Evaluation:
+    """Probe `discriminator`, and with the same solver and choice of C raw pixels and an untrained discriminator.
+
+    `corpus` is what the untrained one's batch-norm statistics are averaged over; larger or smaller images are resized as it was.
+    """
+    keep_freed_memory()
+    labels = {split: labelled.labels(split) for split in ("train", "test")}
+    pixels = {split: np.concatenate(list(labelled.squares(labelled.rows(split), SIZE, corpus.manifest["resize"]))) for split in labels}
+
+    def result(name: str, features: dict[str, Tensor]) -> Probe:
+        choice = (params.C, params.validation, params.tolerance, params.seed, name)
+        return probe(features["train"], labels["train"], features["test"], labels["test"], *choice)
+
+    def of_network(name: str, network: Discriminator) -> Probe:
+        return result(name, {split: extract(network, pixels[split], device, f"{name}, {split}") for split in pixels})
+
+    trained = of_network("trained", discriminator)
+    untrained = of_network("random init", _untrained(discriminator.width, params.seed, corpus, device))
+    flat = {split: torch.from_numpy(array).to(device).flatten(1).float() / 127.5 - 1 for split, array in pixels.items()}
+    raw = result("pixels", flat)
+
+    count = len(labels["test"])
+    low, high = trained.interval(count)
+    right = trained.predicted == labels["test"]
+    metrics = {
+        "accuracy": trained.accuracy,
+        "accuracy_low": low,
+        "accuracy_high": high,
+        "accuracy_pixels": raw.accuracy,
+        "accuracy_random_init": untrained.accuracy,
+        "accuracy_train": trained.accuracy_train,
+        "accuracy_validation": trained.accuracy_validation[trained.C],
+        "C": trained.C,
+        "C_pixels": raw.C,
+        "C_random_init": untrained.C,
+        "features": trained.features,
+        "duality_gap": trained.duality_gap,
+        "duality_gap_pixels": raw.duality_gap,
+        "duality_gap_random_init": untrained.duality_gap,
+        "train_images": len(labels["train"]),
+        "test_images": count,
+        # Unlike the paper's, such a discriminator has seen the training images, though never a label.
+        "trained_on_this_set": corpus.manifest["corpus"]["name"] == labelled.manifest["name"],
+        **{
+            f"accuracy_{name}": float(right[labels["test"] == number].mean())
+            for number, name in enumerate(labelled.classes)
+        },
+    }
+    return Evaluation(metrics, labelled.classes, labels["test"], trained, pixels["test"])
+
+
+def _untrained(width: int, seed: int, corpus: Images, device: torch.device) -> Discriminator:
+    """The same shape with weights as training starts from, its statistics frozen on the corpus like the trained one's."""
+    network = Discriminator(width)
+    initialise(network, torch.Generator().manual_seed(mix_seed(seed)))
+    network.to(device, memory_format=torch.channels_last)
+    freeze_on(network, len(corpus), corpus.pixels, device)
+    return network

@@ -1,0 +1,42 @@
+"""Between images as they are held, uint8 NHWC, and as networks take them, float NCHW in [-1, 1]."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganpipe.models.dcgan import Discriminator
+from ganpipe.models.norm import freeze_statistics
+
+STATISTICS_BATCH = 128  # the authors': each minibatch of 128 gives one mean and one variance
+
+
+def to_network(pixels: Tensor) -> Tensor:
+    """uint8 (n, H, W, 3) to float32 (n, 3, H, W) in [-1, 1], channels last in memory."""
+    return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def from_network(images: Tensor) -> np.ndarray:
+    """float (n, 3, H, W) in [-1, 1] to uint8 (n, H, W, 3)."""
+    levels = (images.detach().float() + 1) * 127.5
+    pixels: np.ndarray = levels.round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
+    return pixels
+
+
+def minibatches(count: int, size: int = STATISTICS_BATCH) -> Iterator[np.ndarray]:
+    """Consecutive indices, `size` at a time; a shorter rest is left out, unless it is all there is."""
+    for start in range(0, max(1, count - size + 1), size):
+        yield np.arange(start, min(count, start + size))
+
+
+def freeze_on(
+    discriminator: Discriminator, count: int, read: Callable[[np.ndarray], np.ndarray], device: torch.device
+) -> None:
+    """Freeze the batch-norm statistics as averages over the minibatches of 128 of a corpus of `count` images.
+
+    `read` takes indices to uint8 (n, H, W, 3).
+    """
+    freeze_statistics(
+        discriminator, (to_network(torch.from_numpy(read(batch)).to(device)) for batch in minibatches(count))
+    )

@@ -1,0 +1,73 @@
+"""Networks on disk: safetensors and a `config.json`, in one folder. No pickle is read or written."""
+
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import nn
+
+from ganpipe import files
+from ganpipe.errors import UserError
+from ganpipe.models.dcgan import Discriminator, Generator
+
+N = TypeVar("N", bound=nn.Module)
+CONFIG = "config.json"
+
+
+def save_gan(folder: Path, generator: Generator, discriminator: Discriminator, about: dict[str, Any]) -> dict[str, str]:
+    """Write both networks, their frozen statistics included, and a config that says how to build them; checksums."""
+    folder.mkdir(parents=True, exist_ok=True)
+    checksums = {}
+    for name, network in (("generator", generator), ("discriminator", discriminator)):
+        path = folder / f"{name}.safetensors"
+        state = {key: tensor.detach().cpu().contiguous() for key, tensor in network.state_dict().items()}
+        with files.atomic(path) as draft:
+            safetensors.torch.save_file(state, draft)
+        checksums[name] = files.sha256(path)
+    config = {
+        "schema": files.SCHEMA,
+        "network": "dcgan32",
+        "width": discriminator.width,
+        "latent": generator.latent,
+        **about,
+        "sha256": checksums,
+    }
+    files.write_json(folder / CONFIG, config)
+    return checksums
+
+
+def load_config(folder: Path) -> dict[str, Any]:
+    """What `save_gan` wrote beside the weights; a UserError where there is none."""
+    try:
+        config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{folder} holds no {CONFIG}, so it is no trained model: `dvc repro train` makes one") from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{folder / CONFIG} is not JSON: {error}") from None
+    if config.get("schema") != files.SCHEMA or config.get("network") != "dcgan32":
+        raise UserError(f"{folder} is of a form that this version does not read: see {folder / CONFIG}")
+    return config
+
+
+def load_discriminator(folder: Path, device: torch.device) -> Discriminator:
+    """The folder's discriminator, in eval mode with its frozen statistics. UserError if it is missing or damaged."""
+    return _load(Discriminator(load_config(folder)["width"]), folder / "discriminator.safetensors", device)
+
+
+def load_generator(folder: Path, device: torch.device) -> Generator:
+    """The folder's generator, in eval mode with its frozen statistics. UserError if it is missing or damaged."""
+    config = load_config(folder)
+    return _load(Generator(config["width"], config["latent"]), folder / "generator.safetensors", device)
+
+
+def _load(network: N, path: Path, device: torch.device) -> N:
+    try:
+        network.load_state_dict(safetensors.torch.load_file(path))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: `dvc repro train` or `dvc checkout` brings it back") from None
+    except (SafetensorError, RuntimeError) as error:
+        raise UserError(f"{path} does not hold these weights: {str(error).splitlines()[0]}") from None
+    return network.to(device, memory_format=torch.channels_last).eval()

@@ -1,0 +1,231 @@
+"""MLflow as a sink of what the stages wrote. Files are the truth: a lost tracking server never stops a stage.
+
+A training is a parent run; each evaluation of its discriminator is nested in it, found by the checksum of the weights,
+and puts its figures on the parent too, so that one table compares everything. Stages that make data have runs of their
+own. A stage that was killed and started again goes on in the run it had, and logs no step twice.
+"""
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+from ganpipe import files
+from ganpipe.settings import read_params
+
+T = TypeVar("T")
+EXPERIMENT = "ganpipe"
+OPEN_RUNS = Path(".ckpt/tracking")
+STAGE, MODEL, IMAGES = "ganpipe.stage", "ganpipe.model", "ganpipe.images"  # tags
+
+
+class Run:
+    """One MLflow run, or nothing where MLflow is not installed or does not answer; no method ever raises for that."""
+
+    def __init__(self, mlflow: ModuleType | None) -> None:
+        self._mlflow = mlflow
+        self.id: str | None = None
+        self.parent: str | None = None
+        self._seen = -1  # the last step that an earlier life of this run has logged
+
+    def attempt(self, what: str, action: Callable[[Any], T]) -> T | None:
+        """`action(mlflow)`, or None: the first failure is told once and ends the tracking of this run."""
+        if self._mlflow is None:
+            return None
+        try:
+            return action(self._mlflow)
+        except Exception as error:  # whatever a server, a database or a client library raises, the work goes on
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            print(f"warning: not tracked any further, MLflow failed at {what}: {reason}", file=sys.stderr)
+            self._mlflow = None
+            return None
+
+    def tags(self, values: dict[str, str]) -> None:
+        """Set tags."""
+        self.attempt("tags", lambda mlflow: mlflow.set_tags(values))
+
+    def metrics(self, values: dict[str, Any], prefix: str = "") -> None:
+        """Final figures, numbers only, on this run and on its parent."""
+        numbers = {
+            prefix + name: float(value) for name, value in values.items() if isinstance(value, int | float | bool)
+        }
+        self.attempt("metrics", lambda mlflow: mlflow.log_metrics(numbers))
+        if self.parent is not None:
+            self.attempt("metrics", lambda mlflow: mlflow.log_metrics(numbers, run_id=self.parent))
+
+    def tick(self, row: dict[str, float]) -> None:
+        """A row of the curves, at its step and the present time; rows that this run already has are passed over."""
+        step = int(row["step"])
+        if step <= self._seen:
+            return
+        values = {f"train/{name}": value for name, value in row.items() if name != "step"}
+        self.attempt("curves", lambda mlflow: mlflow.log_metrics(values, step=step))
+
+    def picture(self, name: str, path: Path, step: int | None = None) -> None:
+        """A picture: by step under the slider of the run's page, or as a file among its artefacts."""
+        if step is None:
+            self.attempt("pictures", lambda mlflow: mlflow.log_artifact(str(path), name))
+        elif step > self._seen:
+            from PIL import Image
+
+            with Image.open(path) as image:
+                self.attempt("pictures", lambda mlflow: mlflow.log_image(image, key=name, step=step))
+
+    def artefacts(self, folder: Path, name: str) -> None:
+        """A folder's files."""
+        self.attempt("artefacts", lambda mlflow: mlflow.log_artifacts(str(folder), name))
+
+
+@contextmanager
+def track(
+    stage: str, inputs: dict[str, str], name: str | None = None, parent_of: str | None = None
+) -> Iterator[Run]:
+    """The run of a stage: its name, parameters and provenance logged at the start, its outcome at the end.
+
+    `inputs` maps what the stage reads to checksums and becomes tags. `parent_of` is the checksum of the weights whose
+    training this run is to be nested in.
+    """
+    run = Run(_import_mlflow())
+    settings = _flat(read_params())
+    ticket = OPEN_RUNS / files.digest({"stage": stage, "name": name, "inputs": inputs, "settings": settings})
+    run.attempt("start", lambda mlflow: _start(mlflow, run, ticket, stage, name or stage, inputs, parent_of, settings))
+    status = "FAILED"
+    try:
+        yield run
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        run.attempt("end", lambda mlflow: mlflow.end_run(status))
+        if status == "FINISHED":
+            ticket.unlink(missing_ok=True)
+
+
+def run_name(settings: str) -> str:
+    """What the run is called in tables: DVC's name of the experiment where there is one, else what it is."""
+    return os.environ.get("DVC_EXP_NAME") or settings
+
+
+def store_root(start: Path) -> Path:
+    """The DVC root, and of a temporary copy made by `dvc exp run --temp` or `--queue` the original's."""
+    parts = start.resolve().parts
+    for place in range(len(parts) - 2):
+        if parts[place : place + 3] == (".dvc", "tmp", "exps"):
+            return Path(*parts[:place])
+    return next((folder for folder in (start.resolve(), *start.resolve().parents) if (folder / ".dvc").is_dir()), start)
+
+
+def store_uri(start: Path = Path()) -> str:
+    """MLFLOW_TRACKING_URI, or SQLite at the DVC root."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{store_root(start) / 'mlflow.db'}"
+
+
+def _import_mlflow() -> ModuleType | None:
+    # Its start-up chatter about database migrations is not news to anyone.
+    for noisy in ("alembic", "mlflow.store.db.utils", "mlflow.system_metrics"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a lost server costs seconds, not minutes
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    try:
+        import mlflow
+    except ImportError:
+        print("mlflow is not installed here: the stage writes its files and is not tracked", file=sys.stderr)
+        return None
+    return mlflow
+
+
+def _start(
+    mlflow: Any,
+    run: Run,
+    ticket: Path,
+    stage: str,
+    name: str,
+    inputs: dict[str, str],
+    parent_of: str | None,
+    settings: dict[str, Any],
+) -> None:
+    mlflow.set_tracking_uri(store_uri())
+    experiment = _experiment(mlflow)
+    if parent_of is not None:
+        found = mlflow.search_runs(
+            [experiment],
+            f"tags.`{MODEL}` = '{parent_of}' and tags.`{STAGE}` = 'train'",
+            order_by=["attributes.start_time DESC"],
+            max_results=1,
+            output_format="list",
+        )
+        run.parent = found[0].info.run_id if found else None
+    client = mlflow.MlflowClient()
+    run.id = _unfinished(client, ticket)
+    if run.id is None:
+        tags = {STAGE: stage, **{f"{IMAGES}.{key}": value for key, value in inputs.items()}, **_provenance()}
+        if run.parent is not None:
+            tags["mlflow.parentRunId"] = run.parent
+        run.id = client.create_run(experiment, run_name=name, tags=tags).info.run_id
+        with files.atomic(ticket) as draft:
+            draft.write_text(run.id)
+    else:
+        history = client.get_metric_history(run.id, "train/loss_g")
+        run._seen = max((point.step for point in history), default=-1)
+    mlflow.start_run(run_id=run.id, log_system_metrics=True)
+    mlflow.log_params(settings)
+
+
+def _unfinished(client: Any, ticket: Path) -> str | None:
+    """The run that an earlier life of the same stage left open, where the store still has it."""
+    if not ticket.exists():
+        return None
+    run_id = ticket.read_text()
+    try:
+        info = client.get_run(run_id).info
+    except Exception:  # another store, or the run was deleted
+        return None
+    return run_id if info.lifecycle_stage == "active" else None
+
+
+def _experiment(mlflow: Any) -> str:
+    found = mlflow.get_experiment_by_name(EXPERIMENT)
+    if found is None:
+        local = "MLFLOW_TRACKING_URI" not in os.environ
+        place = (store_root(Path()) / "mlartifacts").as_uri() if local else None
+        try:
+            return str(mlflow.create_experiment(EXPERIMENT, artifact_location=place))
+        except mlflow.exceptions.MlflowException:
+            found = mlflow.get_experiment_by_name(EXPERIMENT)  # another process was first
+            if found is None:
+                raise
+    return str(found.experiment_id)
+
+
+def _provenance() -> dict[str, str]:
+    """Tags: git commit, whether the tree differed from it, DVC's experiment and its baseline."""
+    tags = {
+        "dvc.exp": os.environ.get("DVC_EXP_NAME", ""),
+        "dvc.baseline": os.environ.get("DVC_EXP_BASELINE_REV", ""),
+    }
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10)
+        status = subprocess.run(
+            ["git", "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True, timeout=30
+        )
+        tags["mlflow.source.git.commit"] = commit.stdout.strip()
+        tags["git.dirty"] = str(bool(status.stdout.strip())).lower()
+    except (OSError, subprocess.SubprocessError):
+        tags["git.dirty"] = "unknown"
+    return {key: value for key, value in tags.items() if value}
+
+
+def _flat(sections: dict[str, Any]) -> dict[str, Any]:
+    return {
+        f"{section}.{key}": value
+        for section, settings in sections.items()
+        if isinstance(settings, dict)
+        for key, value in settings.items()
+    }

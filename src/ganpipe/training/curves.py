@@ -1,0 +1,44 @@
+"""The curves of a training: means over each tick, kept on the device until then."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ganpipe import files
+
+Row = dict[str, float]
+COLUMNS = ("loss_d", "loss_g", "real_accuracy", "fake_accuracy")
+
+
+class Means:
+    """Running means of scalars by name; nothing is copied from the device before `take`."""
+
+    def __init__(self, sums: dict[str, tuple[Tensor, int]] | None = None) -> None:
+        self._sums = dict(sums or {})
+
+    def add(self, values: dict[str, Tensor]) -> None:
+        """One more observation of each."""
+        for name, value in values.items():
+            total, count = self._sums.get(name, (torch.zeros_like(value), 0))
+            self._sums[name] = (total + value, count + 1)
+
+    def take(self) -> Row:
+        """The means of all that was added since the last call."""
+        row = {name: float(total) / count for name, (total, count) in self._sums.items()}
+        self._sums.clear()
+        return row
+
+    def state(self) -> dict[str, tuple[Tensor, int]]:
+        """For a checkpoint; the constructor takes it back."""
+        return dict(self._sums)
+
+
+def write_csv(path: Path, rows: list[Row]) -> None:
+    """One line a tick, its step first, every digit kept; an empty field where nothing was observed."""
+    lines = [",".join(("step", *COLUMNS))]
+    for row in rows:
+        values = (repr(row[name]) if name in row else "" for name in COLUMNS)
+        lines.append(",".join((str(int(row["step"])), *values)))
+    with files.atomic(path) as draft:
+        draft.write_text("\n".join(lines) + "\n")

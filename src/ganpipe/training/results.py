@@ -1,0 +1,22 @@
+"""What a training leaves behind: networks, how they were made, and sample grids, in one folder."""
+
+import shutil
+from pathlib import Path
+
+from ganpipe import files
+from ganpipe.corpus.shards import Images
+from ganpipe.models.store import save_gan
+from ganpipe.training.loop import Trained
+from ganpipe.training.params import TrainParams
+
+
+def save(trained: Trained, params: TrainParams, images: Images, out: Path) -> str:
+    """Fill `out`; the checksum of the discriminator's weights."""
+    with files.atomic_folder(out) as draft:
+        (draft / "samples").mkdir()
+        for step, picture in trained.samples.items():
+            shutil.copyfile(picture, draft / "samples" / f"step-{step:09}.png")
+        shutil.copyfile(trained.samples[params.steps], draft / "samples.png")
+        corpus = {**images.manifest["corpus"], "images": len(images), "resize": images.manifest["resize"]}
+        about = {"train": params.model_dump(), "precision": trained.precision, "corpus": corpus}
+        return save_gan(draft, trained.generator, trained.discriminator, about)["discriminator"]

@@ -1,0 +1,36 @@
+"""Measure the discriminator on the labelled set that is the argument: metrics/evaluate/<name>.json."""
+
+import sys
+from pathlib import Path
+
+from ganpipe.corpus.shards import Images
+from ganpipe.errors import entry
+from ganpipe.evaluation.params import EvaluateParams
+from ganpipe.evaluation.pictures import save_pictures
+from ganpipe.evaluation.report import evaluate
+from ganpipe.files import write_json
+from ganpipe.models.store import load_config, load_discriminator
+from ganpipe.runtime import choose_device
+from ganpipe.settings import load_params
+from ganpipe.tracking import track
+
+
+@entry
+def main() -> None:
+    name = sys.argv[1]
+    params = load_params(EvaluateParams, "evaluate")
+    weights, plots = Path(params.weights or "models/gan"), Path("plots/evaluate") / name
+    corpus, labelled = Images(Path("data/processed")), Images(Path("data/evaluation") / name)
+    discriminator = load_discriminator(weights, device := choose_device())
+    checksum = load_config(weights)["sha256"]["discriminator"]
+    inputs = {"evaluation": labelled.digest, "weights": checksum}
+    with track("evaluate", inputs, name=f"evaluate@{name}", parent_of=checksum) as run:
+        evaluation = evaluate(params, discriminator, corpus, labelled, device)
+        write_json(Path("metrics/evaluate") / f"{name}.json", evaluation.metrics)
+        save_pictures(evaluation, plots)
+        run.metrics(evaluation.metrics, prefix=f"{name}/")
+        run.artefacts(plots, name)
+
+
+if __name__ == "__main__":
+    main()

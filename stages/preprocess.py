@@ -1,0 +1,27 @@
+"""Turn the kept images of the corpus, the folder that is the argument, into pixels: data/processed/."""
+
+import sys
+from pathlib import Path
+
+from ganpipe.corpus.params import PreprocessParams
+from ganpipe.corpus.preprocess import preprocess
+from ganpipe.corpus.shards import Images
+from ganpipe.dedupe.keep import read_kept
+from ganpipe.errors import entry
+from ganpipe.files import write_json
+from ganpipe.settings import load_params
+from ganpipe.tracking import track
+
+
+@entry
+def main() -> None:
+    params = load_params(PreprocessParams, "preprocess")
+    images = Images(Path(sys.argv[1]))
+    with track("preprocess", inputs={"raw": images.digest}) as run:
+        figures = preprocess(params, images, read_kept(Path("data/deduped")), Path("data/processed"))
+        write_json(Path("metrics/preprocess.json"), figures)
+        run.metrics(figures)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""Which of the project's modules a stage imports, directly or through others, read from the source."""
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src"
+
+# Modules that cannot change a stage's result: where it is written, shown, reported and refused.
+NO_PART_OF_A_RESULT = {
+    "src/ganpipe/errors.py",
+    "src/ganpipe/files.py",
+    "src/ganpipe/progress.py",
+    "src/ganpipe/tracking.py",
+}
+
+
+def imported_by(script: Path) -> set[str]:
+    """Paths, relative to the root, of all modules below `src` that running `script` may import."""
+    seen: set[str] = set()
+    waiting = [script]
+    while waiting:
+        path = waiting.pop()
+        for module in _imports(path):
+            found = _path_of(module)
+            if found is not None and found.relative_to(ROOT).as_posix() not in seen:
+                seen.add(found.relative_to(ROOT).as_posix())
+                waiting.append(found)
+    return seen
+
+
+def determining(script: Path) -> set[str]:
+    """What must stand in the stage's `deps`: the script and the modules that determine its result."""
+    modules = {name for name in imported_by(script) if (ROOT / name).stat().st_size > 0}
+    return {script.relative_to(ROOT).as_posix(), *modules} - NO_PART_OF_A_RESULT
+
+
+def sections_read(script: Path) -> set[str]:
+    """The second arguments of the script's calls of `load_params`."""
+    return {
+        ast.literal_eval(node.args[1])
+        for node in ast.walk(ast.parse(script.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "load_params"
+    }
+
+
+def _imports(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return {name for name in names if name.split(".")[0] == "ganpipe"}
+
+
+def _path_of(module: str) -> Path | None:
+    place = SOURCE / Path(*module.split("."))
+    return next((path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()), None)
