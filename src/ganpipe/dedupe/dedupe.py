@@ -60,11 +60,11 @@ def _codes(
     if params.method == "none":
         return None, {}
     if params.method == "autoencoder":
-        model, losses = fit(params, len(squares), lambda indices: squares[indices], device)
+        model, error = fit(params, len(squares), lambda indices: squares[indices], device)
         state = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
         safetensors.torch.save_file(state, draft / "encoder.safetensors")
         parts = [model.codes(squares[start : start + BATCH]) for start in range(0, len(squares), BATCH)]
-        return np.concatenate(parts), {"reconstruction_error": losses[-1]}
+        return np.concatenate(parts), {"reconstruction_error": error}
     codes = []
     with Progress(f"hashing with {params.method}", len(squares), "images") as progress:
         for square in squares:

@@ -15,7 +15,7 @@ class DedupeParams(Section):
     )
     radius: int = Field(ge=0, le=16, description="bits by which the codes of duplicates may differ; 0 in the paper")
     code_bits: int = Field(ge=8, le=1024, multiple_of=8, description="units of the code layer; 128 in the paper")
-    epochs: int = Field(ge=1, le=1000, description="passes of the autoencoder over the corpus")
+    steps: int = Field(ge=1, description="updates of the autoencoder")
     batch_size: int = Field(ge=2, description="images in one of its batches")
     learning_rate: float = Field(gt=0, le=1, description="Adam's")
     noise: float = Field(ge=0, le=1, description="standard deviation of the noise on its input, pixels in [-1, 1]")
