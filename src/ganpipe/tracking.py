@@ -151,8 +151,9 @@ def _start(
     parent_of: str | None,
     settings: dict[str, Any],
 ) -> None:
+    server = os.environ.get("MLFLOW_TRACKING_URI")  # asked before set_tracking_uri, which sets it
     mlflow.set_tracking_uri(store_uri())
-    experiment = _experiment(mlflow)
+    experiment = _experiment(mlflow, None if server else store_root(Path()) / "mlartifacts")
     if parent_of is not None:
         found = mlflow.search_runs(
             [experiment],
@@ -190,13 +191,12 @@ def _unfinished(client: Any, ticket: Path) -> str | None:
     return run_id if info.lifecycle_stage == "active" else None
 
 
-def _experiment(mlflow: Any) -> str:
+def _experiment(mlflow: Any, artefacts: Path | None) -> str:
+    """The experiment's id; it is made where there is none, with its artefacts there, or where the server keeps them."""
     found = mlflow.get_experiment_by_name(EXPERIMENT)
     if found is None:
-        local = "MLFLOW_TRACKING_URI" not in os.environ
-        place = (store_root(Path()) / "mlartifacts").as_uri() if local else None
         try:
-            return str(mlflow.create_experiment(EXPERIMENT, artifact_location=place))
+            return str(mlflow.create_experiment(EXPERIMENT, artefacts.as_uri() if artefacts else None))
         except mlflow.exceptions.MlflowException:
             found = mlflow.get_experiment_by_name(EXPERIMENT)  # another process was first
             if found is None:
