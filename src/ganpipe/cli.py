@@ -32,7 +32,9 @@ def _ui(port: int) -> None:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            raise UserError(f"port {port} cannot be used ({error.strerror}): choose another: make ui PORT=5001") from None
+            raise UserError(
+                f"port {port} cannot be used ({error.strerror}): choose another: make ui PORT=5001"
+            ) from None
     print(f"MLflow: http://127.0.0.1:{port} (Ctrl-C ends it)", flush=True)
     arguments = ["mlflow", "server", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port)]
     os.execvp("mlflow", [*arguments, "--workers", "1"])

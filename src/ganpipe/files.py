@@ -68,8 +68,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{folder} has no {MANIFEST}: run the stage that makes it with `dvc repro`") from None
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise UserError(f"{folder / MANIFEST} is not JSON ({error}): make it anew with `dvc repro`") from None
+    if not isinstance(manifest, dict):
+        raise UserError(f"{folder / MANIFEST} is no manifest: make it anew with `dvc repro`")
     if manifest.get("schema") != SCHEMA:
-        raise UserError(f"{folder} is of schema {manifest.get('schema')}, this version reads {SCHEMA}: `dvc repro`")
+        raise UserError(
+            f"{folder} is of schema {manifest.get('schema')}, this reads {SCHEMA}: make it anew with `dvc repro`"
+        )
     return manifest

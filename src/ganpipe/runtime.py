@@ -14,7 +14,8 @@ from ganpipe.errors import UserError
 if TYPE_CHECKING:
     import torch
 
-A, B = TypeVar("A"), TypeVar("B")
+A = TypeVar("A")
+B = TypeVar("B")
 POOL_PAYS_FROM = 8  # batches: below, starting worker processes takes longer than the work
 
 

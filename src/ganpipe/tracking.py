@@ -28,7 +28,7 @@ class Run:
     """One MLflow run, or nothing where MLflow is not installed or does not answer; no method ever raises for that."""
 
     def __init__(self, mlflow: ModuleType | None) -> None:
-        self._mlflow = mlflow
+        self._mlflow = self._imported = mlflow
         self.id: str | None = None
         self.parent: str | None = None
         self._seen = -1  # the last step that an earlier life of this run has logged
@@ -44,6 +44,16 @@ class Run:
             print(f"warning: not tracked any further, MLflow failed at {what}: {reason}", file=sys.stderr)
             self._mlflow = None
             return None
+
+    def end(self, status: str) -> None:
+        """Close the run: also one whose tracking has failed, for its server may be back."""
+        failed, self._mlflow = self._mlflow is None, None
+        try:
+            if self._imported is not None:
+                self._imported.end_run(status)
+        except Exception as error:
+            if not failed:
+                print(f"warning: the run was not closed in MLflow: {error}", file=sys.stderr)
 
     def tags(self, values: dict[str, str]) -> None:
         """Set tags."""
@@ -82,9 +92,7 @@ class Run:
 
 
 @contextmanager
-def track(
-    stage: str, inputs: dict[str, str], name: str | None = None, parent_of: str | None = None
-) -> Iterator[Run]:
+def track(stage: str, inputs: dict[str, str], name: str | None = None, parent_of: str | None = None) -> Iterator[Run]:
     """The run of a stage: its name, parameters and provenance logged at the start, its outcome at the end.
 
     `inputs` maps what the stage reads to checksums and becomes tags. `parent_of` is the checksum of the weights whose
@@ -102,7 +110,7 @@ def track(
         status = "KILLED"
         raise
     finally:
-        run.attempt("end", lambda mlflow: mlflow.end_run(status))
+        run.end(status)
         if status == "FINISHED":
             ticket.unlink(missing_ok=True)
 
@@ -213,7 +221,11 @@ def _provenance() -> dict[str, str]:
     try:
         commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10)
         status = subprocess.run(
-            ["git", "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True, timeout=30
+            ["git", "status", "--porcelain", "--untracked-files=no"],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=30,
         )
         tags["mlflow.source.git.commit"] = commit.stdout.strip()
         tags["git.dirty"] = str(bool(status.stdout.strip())).lower()

@@ -1,6 +1,6 @@
 """The known data sets: where they come from, under what terms, and how their bytes are checked.
 
-Adding a set is one entry. Its sources are tried in order; whichever answers, the unpacked arrays must hash to `content`.
+Adding a set is one entry. Its sources are tried in order; whichever answers, the arrays must hash to `content`.
 """
 
 from collections.abc import Callable

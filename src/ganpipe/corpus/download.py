@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ GENERIC = ("folder",)
 DOWNLOADS = Path(".ckpt/download")  # archives as they came, shared by the corpus and the evaluation sets
 FILES_BATCH = 64  # files read and checked together by one worker
 MAX_FILE_BYTES = 512 << 20
+Verdict = tuple[dict[str, int] | None, str]  # facts of a usable image, or None and the reason
 
 
 def download(params: DownloadParams, out: Path) -> dict[str, int]:
@@ -91,47 +92,58 @@ def _pack_folder(root: Path, out: Path) -> dict[str, int]:
     """Every image below `root`, by name, as it is; a class a top-level folder if all of them lie in such folders."""
     if not root.is_dir():
         raise UserError(f"download.path is {root}, which is no folder")
-    if out.resolve().is_relative_to(root.resolve()):
-        raise UserError(f"download.path is {root}, which holds this pipeline's own output {out}: choose another folder")
+    inside, around = root.resolve(), out.resolve()
+    if inside.is_relative_to(around) or around.is_relative_to(inside):
+        raise UserError(f"download.path is {root}, which overlaps the stage's own output {out}: choose another folder")
     names = sorted(_walk(root))
     if not names:
         raise UserError(f"the folder {root} holds no files: put images in it, or set download.path to another one")
-    tops = [name.split("/")[0] if "/" in name else None for name in names]
-    classes = sorted({top for top in tops if top is not None}) if None not in tops else []
-    rejected: list[dict[str, str]] = []
+    usable, rejected = _sort_out(root, names)
+    reasons = Counter(entry["reason"] for entry in rejected)
+    counts = ", ".join(f"{number} {reason}" for reason, number in reasons.most_common())
+    if not usable:
+        raise UserError(f"none of the {len(names)} files in {root} is a usable image ({counts})")
+    in_folders = all("/" in name for name in usable)
+    classes = sorted({name.split("/")[0] for name in usable}) if in_folders else []
+    number_of = {_text(name): number for number, name in enumerate(classes)}
 
     def images() -> Iterator[tuple[str, bytes, dict[str, Any], int | None]]:
-        batches = [names[start : start + FILES_BATCH] for start in range(0, len(names), FILES_BATCH)]
-        with Progress(f"reading {root}", len(names), "files") as progress:
-            for batch, verdicts in zip(
-                batches, map_batches(partial(_check, root), batches, len(batches)), strict=True
-            ):
-                for name, (facts, reason) in zip(batch, verdicts, strict=True):
-                    if facts is None:
-                        rejected.append({"name": name, "reason": reason})
-                        continue
-                    label = classes.index(name.split("/")[0]) if classes else None
-                    data = (root / name).read_bytes()
-                    yield _extension(name), data, {"name": name, **facts}, label
-                progress.advance(len(batch))
+        with Progress("packing", len(usable), "images") as progress:
+            for name, facts in usable.items():
+                label = number_of.get(_text(name.split("/")[0]))
+                yield _extension(name), (root / name).read_bytes(), {"name": _text(name), **facts}, label
+                progress.advance()
 
     about = {
         "name": "folder",
-        "title": root.name,
+        "title": _text(root.name),
         "licence": "the user's own",
-        "classes": classes,
+        "classes": list(number_of),
         "splits": {},
         "rejected": rejected,
     }
     with files.atomic_folder(out) as draft:
-        count = shards.write_encoded(draft, images(), about)
-        reasons = Counter(entry["reason"] for entry in rejected)
-        counts = ", ".join(f"{number} {reason}" for reason, number in reasons.most_common())
-        if count == 0:
-            raise UserError(f"none of the {len(names)} files in {root} is a usable image ({counts})")
+        shards.write_encoded(draft, images(), about)
     if rejected:
         print(f"set aside {len(rejected)} of {len(names)} files: {counts}; their names are in {out / files.MANIFEST}")
-    return {"images": count, "rejected": len(rejected)}
+    return {"images": len(usable), "rejected": len(rejected)}
+
+
+def _sort_out(root: Path, names: list[str]) -> tuple[dict[str, dict[str, int]], list[dict[str, str]]]:
+    """The usable images by name, with their facts, and the names of the others, with reasons."""
+    usable: dict[str, dict[str, int]] = {}
+    rejected = []
+    batches = [names[start : start + FILES_BATCH] for start in range(0, len(names), FILES_BATCH)]
+    check: Callable[[list[str]], list[Verdict]] = partial(_check, root)
+    with Progress(f"reading {root}", len(names), "files") as progress:
+        for batch, verdicts in zip(batches, map_batches(check, batches, len(batches)), strict=True):
+            for name, (facts, reason) in zip(batch, verdicts, strict=True):
+                if facts is None:
+                    rejected.append({"name": _text(name), "reason": reason})
+                else:
+                    usable[name] = facts
+            progress.advance(len(batch))
+    return usable, rejected
 
 
 def _walk(root: Path) -> Iterator[str]:
@@ -143,9 +155,9 @@ def _walk(root: Path) -> Iterator[str]:
                 yield (Path(folder) / name).relative_to(root).as_posix()
 
 
-def _check(root: Path, names: list[str]) -> list[tuple[dict[str, Any] | None, str]]:
+def _check(root: Path, names: list[str]) -> list[Verdict]:
     """For each file its width and height, or None and the reason why it cannot be used."""
-    verdicts: list[tuple[dict[str, Any] | None, str]] = []
+    verdicts: list[Verdict] = []
     for name in names:
         try:
             path = root / name
@@ -162,7 +174,13 @@ def _check(root: Path, names: list[str]) -> list[tuple[dict[str, Any] | None, st
     return verdicts
 
 
+def _text(name: str) -> str:
+    """A file's name as text that any file can hold: bytes of it that are not UTF-8 are spelled out."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def _extension(name: str) -> str:
-    """The file's own extension where it is a plain one, for it becomes part of a name in a tar archive."""
+    """The file's own extension where it is a plain one and not one of ours, for it becomes part of a name in a tar."""
     extension = Path(name).suffix.lstrip(".").lower()
-    return extension if extension.isascii() and extension.isalnum() and len(extension) <= 5 else "bin"
+    plain = extension.isascii() and extension.isalnum() and len(extension) <= 5
+    return extension if plain and extension not in ("json", "cls") else "bin"

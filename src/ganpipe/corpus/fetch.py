@@ -15,7 +15,6 @@ from ganpipe.progress import Progress
 ATTEMPTS, WAIT_SECONDS = 3, 1.0  # at each mirror; the wait doubles
 TIMEOUT = httpx.Timeout(30.0, connect=15.0)
 PASSING = (408, 425, 429, 500, 502, 503, 504)  # answers that may differ when asked again
-CHUNK = 1 << 20
 
 
 class FetchError(Exception):
@@ -38,15 +37,19 @@ def fetch(urls: tuple[str, ...], to: Path, size: int, md5: str) -> Path:
     What an interrupted download left in `to` + `.part` is continued. A file of the wrong content is never kept.
     Raises FetchError.
     """
-    if to.exists() and _md5(to) == md5:
+    if to.exists() and _is(to, size, md5):
         return to
     part = to.with_name(to.name + ".part")
     part.parent.mkdir(parents=True, exist_ok=True)
     faults = []
     for url in urls:
         try:
+            resumed = part.exists()
             _continue(url, part, size)
-            if part.stat().st_size != size or _md5(part) != md5:
+            if resumed and not _is(part, size, md5):  # what had lain there was the beginning of another file
+                part.unlink()
+                _continue(url, part, size)
+            if not _is(part, size, md5):
                 part.unlink()
                 raise FetchError("the file it gave has the wrong checksum, and was thrown away")
         except (FetchError, _Passing, httpx.HTTPError, httpx.InvalidURL) as error:
@@ -68,7 +71,9 @@ def npm_pack(name: str, version: str, to: Path, sha256: str) -> Path:
     folder.mkdir(parents=True)
     try:
         command = ["npm", "pack", f"{name}@{version}", "--ignore-scripts", "--pack-destination", str(folder.resolve())]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=1800)
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=1800, check=False
+        )
         packed = list(folder.glob("*.tgz"))
         if done.returncode or len(packed) != 1:
             lines = [line for line in done.stderr.splitlines() if "error" in line.lower()] or ["it failed"]
@@ -117,7 +122,7 @@ def _stream(url: str, part: Path, size: int) -> None:
         if response.status_code != 206:
             start = 0
         with part.open("ab" if start else "wb") as file, Progress(part.stem, size, "bytes", start) as progress:
-            for chunk in response.iter_bytes(CHUNK):
+            for chunk in response.iter_bytes():
                 if file.tell() + len(chunk) > size:
                     raise FetchError(f"sent more than the {size:,} bytes of the published file")
                 file.write(chunk)
@@ -126,6 +131,8 @@ def _stream(url: str, part: Path, size: int) -> None:
         raise _Passing(f"stopped after {part.stat().st_size:,} of {size:,} bytes")
 
 
-def _md5(path: Path) -> str:
+def _is(path: Path, size: int, md5: str) -> bool:
+    if path.stat().st_size != size:
+        return False
     with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest() == md5

@@ -7,11 +7,12 @@ import io
 import warnings
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 MAX_PIXELS = 100_000_000  # 300 MB once decoded; beyond it an image is set aside as gigantic
+MAX_ASPECT = 100  # long side by short side: a line of pixels would grow a million times when its short side is resized
 # Decoders of still images only: the many that Pillow carries for rare formats are attack surface.
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF", "MPO")
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF")
 
 
 class BrokenImage(ValueError):
@@ -29,18 +30,20 @@ def decode(data: bytes) -> Image.Image:
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise BrokenImage("gigantic")
+                if max(image.size) > MAX_ASPECT * min(image.size):
+                    raise BrokenImage("too narrow")
                 image.load()
                 return _to_rgb(ImageOps.exif_transpose(image))
     except BrokenImage:
         raise
     except Image.DecompressionBombError:
         raise BrokenImage("gigantic") from None
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise BrokenImage("not an image") from None
     except MemoryError:
         raise
     except OSError as error:
-        raise BrokenImage("truncated" if "truncated" in str(error) else "broken") from None
+        raise BrokenImage("truncated" if "truncated" in str(error).lower() else "broken") from None
     except Exception:  # decoders raise nearly anything on hostile bytes: SyntaxError, struct.error, KeyError, ...
         raise BrokenImage("broken") from None
 

@@ -3,7 +3,7 @@
 Pixels: `images-00000.npy`, ... uint8 NHWC, memory-mapped, with `labels.npy` where there are labels.
 Encoded: `shard-00000.tar`, ... in the WebDataset convention (`key.jpg`, `key.json`, `key.cls`), holding original bytes,
 with `index.npy`, the place of each image's bytes.
-Beside either, `manifest.json` says what is inside: counts, shapes, checksums, splits, classes, licence, what was rejected.
+Beside either, `manifest.json` says what is inside: counts, shapes, checksums, splits, classes, licence, rejects.
 """
 
 import io
@@ -34,7 +34,10 @@ def write_pixels(
     shards: list[dict[str, Any]] = []
     shard: np.memmap[Any, Any] | None = None
     filled, written, shape = 0, 0, (0, 0, 3)
-    for batch in batches:
+    for whole in batches:
+        batch = whole
+        if written + len(batch) > count:
+            raise ValueError(f"expected {count} images, given more")
         while len(batch):
             if shard is None:
                 shape = batch.shape[1:]
@@ -55,7 +58,11 @@ def write_pixels(
     if labels is not None:
         np.save(folder / "labels.npy", labels)
     _write_manifest(
-        folder, {"container": "pixels", "count": count, "shape": [count, *shape], "dtype": "uint8"}, shards, extra, about
+        folder,
+        {"container": "pixels", "count": count, "shape": [count, *shape], "dtype": "uint8"},
+        shards,
+        extra,
+        about,
     )
 
 
@@ -72,7 +79,7 @@ def write_encoded(
             if tar is not None:
                 tar.close()
             shards.append({"file": f"shard-{len(shards):05}.tar", "rows": 0})
-            tar = tarfile.open(folder / shards[-1]["file"], "w", format=tarfile.USTAR_FORMAT)
+            tar = tarfile.open(folder / shards[-1]["file"], "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115 (many in turn)
         _add(tar, f"{number:09}.{extension}", data)
         index.append((len(shards) - 1, len(data), tar.offset - -(-len(data) // 512) * 512))
         _add(tar, f"{number:09}.json", json.dumps(facts, sort_keys=True, ensure_ascii=False).encode())

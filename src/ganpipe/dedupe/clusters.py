@@ -17,7 +17,7 @@ class Clusters:
 
     @property
     def kept(self) -> np.ndarray:
-        """bool (N,)."""
+        """Whether each image stays, bool (N,)."""
         return self.representative == np.arange(len(self.representative))
 
 

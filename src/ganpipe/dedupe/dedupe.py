@@ -34,7 +34,12 @@ def dedupe(params: DedupeParams, images: Images, split: str, device: torch.devic
         _write_keep(draft, rows, clusters)
         report.picture(clusters, lambda indices: squares[indices]).save(draft / "groups.png")
         figures = {**report.figures(clusters, codes), **extra}
-        manifest = {"schema": files.SCHEMA, "settings": params.model_dump(), "figures": figures, "corpus": images.digest}
+        manifest = {
+            "schema": files.SCHEMA,
+            "settings": params.model_dump(),
+            "figures": figures,
+            "corpus": images.digest,
+        }
         if codes is not None:
             manifest["bit_entropies"] = [round(float(value), 4) for value in report.bit_entropies(codes)]
         files.write_json(draft / files.MANIFEST, manifest)

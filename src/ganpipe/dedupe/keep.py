@@ -1,4 +1,4 @@
-"""`keep.parquet`: what dedupe decided. A row an image of the corpus: index, cluster, representative, distance (bits), kept."""
+"""`keep.parquet`: what dedupe decided, a row an image: index, cluster, representative, distance (bits), kept."""
 
 from pathlib import Path
 

@@ -20,6 +20,7 @@ so P(w) - max_t D(t a) bounds the distance to the optimum from above. The fit st
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -47,7 +48,7 @@ class Design:
                 raise ValueError("features hold NaN or infinity")
 
     def _blocks(self) -> Iterator[Tensor]:
-        for block in self.features.split(ROWS):
+        for block in torch.split(self.features, ROWS):
             yield block.float()
 
     def scores(self, weights: Tensor) -> Tensor:
@@ -59,7 +60,7 @@ class Design:
         """(n, k) float64 to (columns, k) float64: X' rows."""
         single = rows.float()
         total = torch.zeros(self.columns, rows.shape[1], dtype=torch.float64, device=rows.device)
-        for block, part in zip(self._blocks(), single.split(ROWS), strict=True):
+        for block, part in zip(self._blocks(), torch.split(single, ROWS), strict=True):
             total[:-1] += (part.T.contiguous() @ block).T.double()  # twice as fast on a CPU as block.T @ part
         total[-1] = rows.sum(0)
         return total
@@ -85,7 +86,7 @@ class Design:
         gram = torch.zeros(self.columns, self.columns, device=self.features.device)
         edges = torch.linspace(0, d, min(d, 8) + 1).long().tolist()
         for block in self._blocks():
-            for start, stop in zip(edges, edges[1:], strict=False):
+            for start, stop in pairwise(edges):
                 gram[start:d, start:stop].addmm_(block[:, start:].T, block[:, start:stop])
             gram[d, :d] += block.sum(0)
         gram[d, d] = self.rows
@@ -235,8 +236,8 @@ class L2SVM:
         columns = 1 if len(self.classes_) == 2 else len(self.classes_)
         wanted = torch.arange(columns, device=device) + (columns == 1)  # of two classes the second is the positive
         targets = torch.where(torch.as_tensor(codes, device=device)[:, None] == wanted, 1.0, -1.0).double()
-        solution = solve(design, targets, self.C, self.tol, self.max_iter, start and start.weights_)
-        self.weights_ = solution.weights
+        solution = solve(design, targets, self.C, self.tol, self.max_iter, None if start is None else start.weights_)
+        self.weights_: Tensor = solution.weights
         self.coef_ = solution.weights[:-1].T.cpu().numpy()
         self.intercept_ = solution.weights[-1].cpu().numpy()
         self.objective_ = solution.objective.cpu().numpy()

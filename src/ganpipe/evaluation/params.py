@@ -11,7 +11,9 @@ class EvaluateParams(Section):
 
     datasets: list[str] = Field(min_length=1, description="labelled sets of the catalogue; one stage each")
     weights: str | None = Field(description="folder of another discriminator to measure; null: the pipeline's own")
-    C: list[float] = Field(min_length=1, description="candidates for the SVM's C, the best on the validation split wins")
+    C: list[float] = Field(
+        min_length=1, description="candidates for the SVM's C, the best on the validation split wins"
+    )
     validation: float = Field(gt=0, lt=1, description="share of the training set that C is chosen on")
     tolerance: float = Field(gt=0, lt=1, description="duality gap, relative to the objective, at which the SVM stops")
     seed: int = Field(ge=0, description="of the validation split and of the randomly initialised discriminator")

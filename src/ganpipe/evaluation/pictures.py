@@ -13,7 +13,7 @@ MISTAKES, CELL, MARGIN = 40, 56, 110
 
 
 def save_pictures(evaluation: Evaluation, folder: Path) -> None:
-    """Write `confusion.png`, `mistakes.png` and `predictions.csv`, a row a test image with its actual and predicted class."""
+    """Write `confusion.png`, `mistakes.png` and `predictions.csv`, the class and prediction of each test image."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, picture in (("confusion", confusion_picture(evaluation)), ("mistakes", mistakes_picture(evaluation))):
         with files.atomic(folder / f"{name}.png") as draft:

@@ -11,7 +11,7 @@ from ganpipe.corpus.shards import Images
 from ganpipe.evaluation.features import extract
 from ganpipe.evaluation.params import EvaluateParams
 from ganpipe.evaluation.protocols import Probe, probe
-from ganpipe.models.dcgan import SIZE, Discriminator, initialise
+from ganpipe.models.dcgan import SIZE, Discriminator, initialise, place
 from ganpipe.models.pixels import freeze_on
 from ganpipe.runtime import keep_freed_memory, mix_seed
 
@@ -32,11 +32,14 @@ def evaluate(
 ) -> Evaluation:
     """Probe `discriminator`, and with the same solver and choice of C raw pixels and an untrained discriminator.
 
-    `corpus` is what the untrained one's batch-norm statistics are averaged over; larger or smaller images are resized as it was.
+    The untrained one's batch-norm statistics are averaged over `corpus`; other sizes are resized as its images were.
     """
     keep_freed_memory()
     labels = {split: labelled.labels(split) for split in ("train", "test")}
-    pixels = {split: np.concatenate(list(labelled.squares(labelled.rows(split), SIZE, corpus.manifest["resize"]))) for split in labels}
+    pixels = {
+        split: np.concatenate(list(labelled.squares(labelled.rows(split), SIZE, corpus.manifest["resize"])))
+        for split in labels
+    }
 
     def result(name: str, features: dict[str, Tensor]) -> Probe:
         choice = (params.C, params.validation, params.tolerance, params.seed, name)
@@ -81,9 +84,8 @@ def evaluate(
 
 
 def _untrained(width: int, seed: int, corpus: Images, device: torch.device) -> Discriminator:
-    """The same shape with weights as training starts from, its statistics frozen on the corpus like the trained one's."""
+    """The same shape as training starts from, its statistics frozen on the corpus like the trained one's."""
     network = Discriminator(width)
     initialise(network, torch.Generator().manual_seed(mix_seed(seed)))
-    network.to(device, memory_format=torch.channels_last)
-    freeze_on(network, len(corpus), corpus.pixels, device)
+    freeze_on(place(network, device), len(corpus), corpus.pixels, device)
     return network

@@ -4,7 +4,7 @@ Widths are multiples of one `width`, the number of filters of the discriminator'
 32x32 study. No convolution and no linear map has a bias. Images are float, NCHW, in [-1, 1]; logits are (N,).
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,13 +12,14 @@ from torch.nn import functional as F
 
 from ganpipe.models.norm import BatchNorm
 
+N = TypeVar("N", bound=nn.Module)
 WEIGHT_STD = 0.02  # of every weight around 0 and of every batch-norm gain around 1 (paper, section 4)
 LEAK = 0.2
 POOLED = 4  # every layer's map is max-pooled to POOLED x POOLED before it becomes features (paper, section 5.1)
 
 
 class Layer(NamedTuple):
-    """One 3x3 convolution, padding 1. `filters` multiplies `width`; a stride of 2 halves the map, or doubles it in G."""
+    """One 3x3 convolution, padding 1. `filters` multiplies `width`; a stride of 2 halves the map, in G doubles it."""
 
     filters: int
     stride: int
@@ -108,9 +109,7 @@ class Generator(nn.Module):
 
 
 def _upward(channels: int, filters: int, stride: int) -> nn.ConvTranspose2d:
-    return nn.ConvTranspose2d(
-        channels, filters, 3, stride, padding=1, output_padding=stride - 1, bias=False
-    )
+    return nn.ConvTranspose2d(channels, filters, 3, stride, padding=1, output_padding=stride - 1, bias=False)
 
 
 def initialise(network: nn.Module, generator: torch.Generator) -> None:
@@ -122,3 +121,8 @@ def initialise(network: nn.Module, generator: torch.Generator) -> None:
                 module.bias.zero_()
             elif isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
                 module.weight.normal_(0.0, WEIGHT_STD, generator=generator)
+
+
+def place(network: N, device: torch.device) -> N:
+    """Move to the device, convolutions' weights channels last: the layout that both oneDNN and cuDNN are fastest in."""
+    return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

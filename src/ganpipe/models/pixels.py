@@ -13,12 +13,12 @@ STATISTICS_BATCH = 128  # the authors': each minibatch of 128 gives one mean and
 
 
 def to_network(pixels: Tensor) -> Tensor:
-    """uint8 (n, H, W, 3) to float32 (n, 3, H, W) in [-1, 1], channels last in memory."""
+    """Pixels uint8 (n, H, W, 3) to float32 (n, 3, H, W) in [-1, 1], channels last in memory."""
     return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def from_network(images: Tensor) -> np.ndarray:
-    """float (n, 3, H, W) in [-1, 1] to uint8 (n, H, W, 3)."""
+    """Float (n, 3, H, W) in [-1, 1] to uint8 (n, H, W, 3)."""
     levels = (images.detach().float() + 1) * 127.5
     pixels: np.ndarray = levels.round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
     return pixels

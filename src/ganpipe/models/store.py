@@ -11,7 +11,7 @@ from torch import nn
 
 from ganpipe import files
 from ganpipe.errors import UserError
-from ganpipe.models.dcgan import Discriminator, Generator
+from ganpipe.models.dcgan import Discriminator, Generator, place
 
 N = TypeVar("N", bound=nn.Module)
 CONFIG = "config.json"
@@ -70,4 +70,4 @@ def _load(network: N, path: Path, device: torch.device) -> N:
         raise UserError(f"{path} is missing: `dvc repro train` or `dvc checkout` brings it back") from None
     except (SafetensorError, RuntimeError) as error:
         raise UserError(f"{path} does not hold these weights: {str(error).splitlines()[0]}") from None
-    return network.to(device, memory_format=torch.channels_last).eval()
+    return place(network, device).eval()

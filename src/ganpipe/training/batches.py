@@ -39,6 +39,6 @@ class RealBatches:
 
 
 def noise(count: int, latent: int, device: torch.device, *seed: int) -> Tensor:
-    """z (count, latent), uniform in (-1, 1), determined by `seed` alone and the same on every device."""
+    """Draws (count, latent), uniform in (-1, 1), determined by `seed` alone and the same on every device."""
     source = torch.Generator().manual_seed(mix_seed(*seed))
     return torch.empty(count, latent).uniform_(-1, 1, generator=source).to(device)

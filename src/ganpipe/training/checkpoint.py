@@ -43,7 +43,7 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
 
 
 def latest(folder: Path, up_to: int) -> tuple[int, dict[str, Any]] | None:
-    """Step and state of the newest whole checkpoint that is not past `up_to`; a damaged one is named and passed over."""
+    """Step and state of the newest whole checkpoint not past `up_to`; a damaged one is named and passed over."""
     for step, path in _listed(folder):
         if step > up_to:
             continue

@@ -14,7 +14,7 @@ from ganpipe import files
 from ganpipe.corpus.images import grid
 from ganpipe.corpus.shards import Images
 from ganpipe.errors import UserError
-from ganpipe.models.dcgan import SIZE, Discriminator, Generator, initialise
+from ganpipe.models.dcgan import SIZE, Discriminator, Generator, initialise, place
 from ganpipe.models.norm import freeze_statistics
 from ganpipe.models.pixels import STATISTICS_BATCH, freeze_on, from_network
 from ganpipe.progress import Progress
@@ -63,7 +63,7 @@ def train(
     generator, discriminator = Generator(params.width, params.latent), Discriminator(params.width)
     for network in (discriminator, generator):
         initialise(network, source)
-        network.to(device, memory_format=torch.channels_last)
+        place(network, device)
     update = AlternatingStep(params, generator, discriminator, precision)
     real = RealBatches(images, params.batch_size, params.seed, device)
     means, curves, start = Means(), list[Row](), 0

@@ -1,0 +1,26 @@
+"""What every test gets: a folder of its own to work in, and no settings from the shell."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+# The networks of the tests are so small that a second thread waits more than it works. Set before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from ganpipe.corpus.shards import Images
+from support.settings import digits_corpus
+
+
+@pytest.fixture(autouse=True)
+def clean_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in a folder of the test's own, so that no checkpoint, download or store is shared."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("GANPIPE_DEVICE", "GANPIPE_ENGINE", "MLFLOW_TRACKING_URI", "DVC_EXP_NAME"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Images:
+    """200 real digits at 32x32."""
+    return digits_corpus(tmp_path_factory.mktemp("corpus"))

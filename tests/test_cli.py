@@ -1,0 +1,56 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+GANPIPE = Path(sys.executable).with_name("ganpipe")
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def test_a_port_in_use_gets_a_sentence() -> None:
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        port = busy.getsockname()[1]
+        done = subprocess.run([GANPIPE, "ui", "--port", str(port)], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert (
+        done.stderr
+        == f"error: port {port} cannot be used (Address already in use): choose another: make ui PORT=5001\n"
+    )
+
+
+def test_a_server_of_ones_own_is_pointed_to() -> None:
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
+    done = subprocess.run([GANPIPE, "ui"], capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stdout) == (0, "MLFLOW_TRACKING_URI is set: the pages are at http://127.0.0.1:9\n")
+
+
+def test_ui_serves_mlflow_on_loopback() -> None:
+    port = free_port()
+    environment = {**os.environ, "PATH": f"{GANPIPE.parent}:{os.environ['PATH']}"}
+    server = subprocess.Popen(
+        [GANPIPE, "ui", "--port", str(port)], env=environment, start_new_session=True, stdout=subprocess.DEVNULL
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
+                    assert answer.read() == b"OK"
+                    break
+            except OSError:
+                assert time.monotonic() < deadline and server.poll() is None
+                time.sleep(0.5)
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()

@@ -1,0 +1,127 @@
+"""Files are whole or not there, whatever happens while they are written."""
+
+import hashlib
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ganpipe.errors import UserError
+from ganpipe.files import MANIFEST, SCHEMA, atomic, atomic_folder, digest, read_manifest, sha256, write_json
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+class Interruption(Exception):
+    pass
+
+
+def there() -> list[str]:
+    return sorted(str(path) for path in Path().rglob("*"))
+
+
+def test_file_appears_whole() -> None:
+    with atomic(Path("new/folder/file")) as draft:
+        draft.write_text("half")
+        assert not Path("new/folder/file").exists()
+        draft.write_text("whole")
+    assert Path("new/folder/file").read_text() == "whole"
+    assert there() == ["new", "new/folder", "new/folder/file"]
+
+
+@pytest.mark.parametrize("before", ["old", None])
+def test_interrupted_file_stays_as_it_was(before: str | None) -> None:
+    path = Path("file")
+    if before is not None:
+        path.write_text(before)
+    with pytest.raises(Interruption), atomic(path) as draft:
+        draft.write_text("half")
+        raise Interruption
+    assert there() == ([] if before is None else ["file"])
+    assert before is None or path.read_text() == before
+
+
+def test_folder_takes_the_place_of_the_old_one() -> None:
+    path = Path("some/folder")
+    path.mkdir(parents=True)
+    (path / "old").write_text("old")
+    (path.parent / ".folder.part").mkdir()
+    (path.parent / ".folder.part/left").write_text("by a run that was killed")
+    with atomic_folder(path) as draft:
+        assert list(draft.iterdir()) == []
+        (draft / "new").write_text("new")
+        assert (path / "old").exists()
+    assert there() == ["some", "some/folder", "some/folder/new"]
+
+
+def test_interrupted_folder_stays_as_it_was() -> None:
+    with atomic_folder(Path("folder")) as draft:
+        (draft / "old").write_text("old")
+    with pytest.raises(Interruption), atomic_folder(Path("folder")) as draft:
+        (draft / "new").write_text("new")
+        raise Interruption
+    assert there() == ["folder", "folder/old"]
+
+
+@settings(deadline=None, max_examples=50)
+@given(JSON)
+def test_json_comes_back(value: Any) -> None:
+    with TemporaryDirectory() as folder:
+        write_json(Path(folder) / "value.json", value)
+        assert json.loads((Path(folder) / "value.json").read_text(encoding="utf-8")) == value
+
+
+def test_json_that_cannot_be_written_leaves_the_old_file() -> None:
+    write_json(Path("value.json"), {"a": 1})
+    with pytest.raises(TypeError):
+        write_json(Path("value.json"), {"a": object()})
+    assert (there(), json.loads(Path("value.json").read_text())) == (["value.json"], {"a": 1})
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.dictionaries(st.text(), JSON, max_size=5), st.randoms())
+def test_digest_heeds_values_and_not_the_order_of_keys(value: dict[str, Any], random: Any) -> None:
+    keys = list(value)
+    random.shuffle(keys)
+    assert digest({key: value[key] for key in keys}) == digest(value)
+    assert digest({**value, "more": 1}) != digest({**value, "more": 2})
+
+
+def test_checksum_is_the_usual_one() -> None:
+    Path("file").write_bytes(b"abc" * 100_000)
+    assert sha256(Path("file")) == hashlib.sha256(b"abc" * 100_000).hexdigest()
+
+
+def test_manifest_is_read() -> None:
+    write_json(Path(MANIFEST), {"schema": SCHEMA, "count": 3})
+    assert read_manifest(Path()) == {"schema": SCHEMA, "count": 3}
+
+
+def test_no_folder_and_no_manifest_are_the_same_to_the_user() -> None:
+    Path("folder").mkdir()
+    for name in ("folder", "nowhere"):
+        with pytest.raises(UserError, match=rf"{name} has no manifest\.json: run the stage that makes it"):
+            read_manifest(Path(name))
+
+
+def test_another_schema_is_named() -> None:
+    write_json(Path(MANIFEST), {"schema": SCHEMA + 1})
+    with pytest.raises(UserError, match=f"is of schema {SCHEMA + 1}, this version reads {SCHEMA}"):
+        read_manifest(Path())
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.binary(max_size=30) | JSON.map(lambda value: json.dumps(value).encode()))
+def test_any_other_content_is_a_user_error(content: bytes) -> None:
+    with TemporaryDirectory() as folder:
+        (Path(folder) / MANIFEST).write_bytes(content)
+        with pytest.raises(UserError, match="dvc repro"):
+            read_manifest(Path(folder))

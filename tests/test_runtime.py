@@ -1,0 +1,62 @@
+import os
+
+import pytest
+import torch
+
+from ganpipe import runtime
+from ganpipe.errors import UserError
+
+
+def square(value: int) -> int:
+    return value * value
+
+
+def process_of(value: int) -> int:
+    return os.getpid()
+
+
+@pytest.mark.parametrize("count", [1, 3, 60])
+def test_batches_come_back_in_order(count: int) -> None:
+    assert list(runtime.map_batches(square, iter(range(count)), count)) == [value**2 for value in range(count)]
+
+
+def test_many_batches_are_spread_over_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1}, raising=False)
+    assert os.getpid() not in set(runtime.map_batches(process_of, range(60), 60))
+
+
+def fail(value: int) -> int:
+    raise ValueError(f"batch {value}")
+
+
+@pytest.mark.parametrize("count", [1, 60])
+def test_a_failure_in_a_worker_reaches_the_caller(count: int) -> None:
+    with pytest.raises(ValueError, match="batch 0"):
+        list(runtime.map_batches(fail, range(count), count))
+
+
+@pytest.mark.parametrize("wanted", ["gpu", "cuda:99", "cpu:x"])
+def test_an_impossible_device_gets_a_sentence(wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANPIPE_DEVICE", wanted)
+    with pytest.raises(UserError, match=f"GANPIPE_DEVICE={wanted}"):
+        runtime.choose_device()
+
+
+def test_the_cpu_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANPIPE_DEVICE", "cpu")
+    assert runtime.choose_device() == torch.device("cpu")
+
+
+def test_precision_is_what_was_asked_or_what_the_hardware_has() -> None:
+    cpu = torch.device("cpu")
+    assert runtime.choose_precision("fp32", cpu) == torch.float32
+    assert runtime.choose_precision("bf16", cpu) == torch.bfloat16
+    native = any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    assert runtime.choose_precision("auto", cpu) == (torch.bfloat16 if native else torch.float32)
+
+
+def test_mixed_seeds_differ_and_stay() -> None:
+    seeds = {runtime.mix_seed(seed, step) for seed in range(30) for step in range(30)}
+    assert len(seeds) == 900
+    assert runtime.mix_seed(0, 1, 2) == 1535930435702422785  # a checkpoint made elsewhere must find the same noise
+    assert all(0 <= seed < 2**63 for seed in seeds)

@@ -1,0 +1,167 @@
+"""Against real MLflow on SQLite, in a folder that looks like a project."""
+
+import json
+import shutil
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+from PIL import Image
+
+from ganpipe.tracking import MODEL, STAGE, Run, store_root, store_uri, track
+from support.graph import ROOT
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path) -> Path:
+    shutil.copy(ROOT / "params.yaml", "params.yaml")
+    Path(".dvc").mkdir()
+    shutil.copy(empty_store, "mlflow.db")
+    # set_tracking_uri leaves its address in the environment; the next test must not find it.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database, made once: its migrations take longer than all these tests."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    mlflow.MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+def client() -> mlflow.MlflowClient:
+    return mlflow.MlflowClient(store_uri())
+
+
+def runs() -> list[Any]:
+    experiment = client().get_experiment_by_name("ganpipe")
+    assert experiment is not None
+    return list(client().search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"]))
+
+
+def test_a_run_holds_parameters_tags_metrics_and_pictures(project: Path) -> None:
+    Image.new("RGB", (4, 4), "red").save("red.png")
+    with track("train", {"processed": "abc"}, name="width 32") as run:
+        for step in (50, 100):
+            run.tick({"step": step, "loss_g": step / 100})
+            run.picture("samples", Path("red.png"), step)
+        run.picture("duplicates", Path("red.png"))
+        run.metrics({"accuracy": 0.5, "note": "no number"})
+        run.tags({MODEL: "123"})
+    (found,) = runs()
+    assert found.info.status == "FINISHED"
+    assert found.info.run_name == "width 32"
+    assert found.data.params["train.width"] == "32"
+    assert found.data.params["download.name"] == "cifar10"
+    assert found.data.tags[STAGE] == "train"
+    assert found.data.tags["ganpipe.images.processed"] == "abc"
+    assert found.data.metrics["accuracy"] == 0.5
+    assert [(m.step, m.value) for m in client().get_metric_history(found.info.run_id, "train/loss_g")] == [
+        (50, 0.5),
+        (100, 1.0),
+    ]
+    files = [item.path for item in client().list_artifacts(found.info.run_id, "images")]
+    assert all(any(f"samples+step+{step}+" in path for path in files) for step in (50, 100))
+    assert [item.path for item in client().list_artifacts(found.info.run_id, "duplicates")] == ["duplicates/red.png"]
+    assert (project / "mlartifacts").is_dir()
+
+
+def test_an_evaluation_is_nested_in_the_training_of_its_weights_and_puts_its_figures_there(project: Path) -> None:
+    for weights in ("first", "second"):
+        with track("train", {"processed": weights}) as run:
+            run.tags({MODEL: weights})
+    with track("evaluate", {"weights": "first"}, name="evaluate@digits", parent_of="first") as run:
+        run.metrics({"accuracy": 0.75}, prefix="digits/")
+    first, second, nested = runs()
+    assert nested.data.tags["mlflow.parentRunId"] == first.info.run_id
+    assert first.data.metrics["digits/accuracy"] == nested.data.metrics["digits/accuracy"] == 0.75
+    assert "digits/accuracy" not in second.data.metrics
+
+
+def test_a_stage_that_was_killed_goes_on_in_its_run_and_logs_no_step_twice(project: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), track("train", {"processed": "abc"}) as run:
+        for step in (50, 100):
+            run.tick({"step": step, "loss_g": 1.0})
+        raise KeyboardInterrupt
+    with track("train", {"processed": "abc"}) as run:
+        for step in (50, 100, 150):
+            run.tick({"step": step, "loss_g": 1.0})
+    (found,) = runs()
+    assert found.info.status == "FINISHED"
+    assert [point.step for point in client().get_metric_history(found.info.run_id, "train/loss_g")] == [50, 100, 150]
+    with track("train", {"processed": "abc"}):
+        pass
+    assert len(runs()) == 2  # what was finished is not gone on with
+
+
+def test_other_settings_or_inputs_get_a_run_of_their_own(project: Path) -> None:
+    for inputs in ({"processed": "abc"}, {"processed": "xyz"}):
+        with pytest.raises(KeyboardInterrupt), track("train", inputs):
+            raise KeyboardInterrupt
+    assert [run.info.status for run in runs()] == ["KILLED", "KILLED"]
+
+
+def test_a_failed_stage_is_a_failed_run(project: Path) -> None:
+    with pytest.raises(ValueError, match="mine"), track("train", {}):
+        raise ValueError("mine")
+    assert [run.info.status for run in runs()] == ["FAILED"]
+
+
+def test_a_server_that_is_not_there_costs_a_warning(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{unused.getsockname()[1]}")
+        start = time.monotonic()
+        with track("train", {}) as run:
+            run.tick({"step": 1, "loss_g": 1.0})
+            run.metrics({"accuracy": 1.0})
+    assert time.monotonic() - start < 60
+    assert capsys.readouterr().err.count("warning: not tracked any further, MLflow failed at start") == 1
+
+
+def test_a_store_that_breaks_midway_is_told_once_and_stops_nothing(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with track("train", {}) as run:
+        run.tick({"step": 1, "loss_g": 1.0})
+        run.metrics({"bad": float("1"), **{"x" * 2000: 1.0}})  # a name longer than MLflow takes
+        run.tick({"step": 2, "loss_g": 1.0})
+    assert capsys.readouterr().err.count("warning: not tracked any further") == 1
+
+
+def test_without_mlflow_everything_else_works(capsys: pytest.CaptureFixture[str]) -> None:
+    run = Run(None)
+    calls: list[Callable[[], None]] = [
+        lambda: run.tick({"step": 1, "loss_g": 1.0}),
+        lambda: run.metrics({"a": 1}),
+        lambda: run.tags({"a": "b"}),
+        lambda: run.picture("a", Path("b")),
+        lambda: run.artefacts(Path("a"), "b"),
+    ]
+    for call in calls:
+        call()
+    assert capsys.readouterr().err == ""
+
+
+def test_the_store_lies_at_the_dvc_root_also_of_temporary_copies(tmp_path: Path) -> None:
+    copy = tmp_path / ".dvc" / "tmp" / "exps" / "standalone" / "tmpxyz"
+    (copy / ".dvc").mkdir(parents=True)
+    (tmp_path / "studies" / "roses").mkdir(parents=True)
+    for start in (tmp_path, copy, tmp_path / "studies" / "roses"):
+        assert store_root(start) == tmp_path
+        assert store_uri(start) == f"sqlite:///{tmp_path}/mlflow.db"
+
+
+def test_parameters_follow_the_file(project: Path) -> None:
+    Path("params.yaml").write_text(json.dumps({"train": {"width": 7, "C": [1, 2]}}))
+    with track("train", {}):
+        pass
+    assert runs()[0].data.params == {"train.width": "7", "train.C": "[1, 2]"}

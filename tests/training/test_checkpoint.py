@@ -1,0 +1,54 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from ganpipe.training import checkpoint
+
+FOLDER = Path("work")
+
+
+def test_the_newest_that_is_not_too_late_is_found() -> None:
+    for step in (5, 10):
+        checkpoint.save(FOLDER, step, {"weights": torch.full((3,), float(step))})
+    for up_to, expected in ((100, 10), (10, 10), (9, 5)):
+        found = checkpoint.latest(FOLDER, up_to)
+        assert found is not None
+        assert found[0] == expected
+        assert torch.equal(found[1]["weights"], torch.full((3,), float(expected)))
+    assert checkpoint.latest(FOLDER, 4) is None
+
+
+def test_old_ones_are_removed() -> None:
+    for step in range(6):
+        checkpoint.save(FOLDER, step, {})
+    assert [path.name[5:14] for path in sorted(FOLDER.glob("*"))] == ["000000004", "000000005"]
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "emptied"])
+def test_a_damaged_one_is_named_and_the_one_before_it_used(damage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint.save(FOLDER, 5, {"x": 1})
+    path = checkpoint.save(FOLDER, 10, {"x": 2})
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes({"flipped": bytes(data), "cut": bytes(data[:-100]), "emptied": b""}[damage])
+    assert checkpoint.latest(FOLDER, 100) == (5, {"x": 1})
+    assert f"{path} is damaged" in capsys.readouterr().err
+
+
+def test_no_code_is_ever_unpickled() -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return Path.touch, (Path("ran"),)  # type: ignore[return-value]
+
+    checkpoint.save(FOLDER, 1, {"evil": Evil()})
+    with pytest.raises(Exception, match="weights_only|Weights only"):
+        checkpoint.latest(FOLDER, 1)
+    assert not Path("ran").exists()
+
+
+def test_the_folder_depends_on_settings_and_code() -> None:
+    one = checkpoint.folder_for("train", {"seed": 1})
+    assert one == checkpoint.folder_for("train", {"seed": 1})
+    assert one != checkpoint.folder_for("train", {"seed": 2})
+    assert one.parent == Path(".ckpt/train")

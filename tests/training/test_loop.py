@@ -1,0 +1,160 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ganpipe import files
+from ganpipe.corpus.shards import Images
+from ganpipe.errors import UserError
+from ganpipe.training.loop import Trained, train
+from ganpipe.training.results import save
+from support.settings import digits_corpus, train_params
+
+CPU = torch.device("cpu")
+
+
+def fingerprint(trained: Trained) -> tuple[object, ...]:
+    """Everything a training yields, to the last bit."""
+    networks = (trained.generator, trained.discriminator)
+    tensors = [tensor.numpy().tobytes() for network in networks for tensor in network.state_dict().values()]
+    pictures = {step: path.read_bytes() for step, path in trained.samples.items()}
+    return tensors, trained.curves, pictures
+
+
+def test_the_same_settings_give_the_same_bits(corpus: Images, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    prints = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        prints.append(fingerprint(train(train_params(), corpus, CPU)))
+    assert prints[0] == prints[1]
+
+
+def test_a_longer_training_continues_a_shorter_one_to_the_same_bits(
+    corpus: Images, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    straight = fingerprint(train(train_params(steps=20), corpus, CPU))
+    (tmp_path / "again").mkdir()
+    monkeypatch.chdir(tmp_path / "again")
+    train(train_params(steps=10), corpus, CPU)  # ends between ticks of 4
+    assert fingerprint(train(train_params(steps=20), corpus, CPU)) == straight
+    assert "continuing at step 10 of 20" in capsys.readouterr().out
+
+
+def test_another_setting_starts_anew(corpus: Images, capsys: pytest.CaptureFixture[str]) -> None:
+    train(train_params(steps=4), corpus, CPU)
+    train(train_params(steps=4, learning_rate=1e-3), corpus, CPU)
+    assert "continuing" not in capsys.readouterr().out
+
+
+def test_rows_and_pictures_are_told_again_after_a_resume(corpus: Images) -> None:
+    train(train_params(steps=12), corpus, CPU)
+    rows: list[float] = []
+    pictures: list[int] = []
+    trained = train(
+        train_params(steps=18), corpus, CPU, lambda r: rows.append(r["step"]), lambda s, p: pictures.append(s)
+    )
+    assert rows == [row["step"] for row in trained.curves] == [4, 8, 12, 16, 18]
+    assert sorted(trained.samples) == [0, 10, 18]
+    assert sorted(set(pictures)) == [0, 10, 18]
+
+
+def test_training_moves_the_samples_and_the_losses(corpus: Images) -> None:
+    trained = train(train_params(steps=60, width=4), corpus, CPU)
+    first, last = (np.asarray(Image.open(trained.samples[step])).astype(int) for step in (0, 60))
+    assert np.abs(first - last).mean() > 5
+    assert trained.curves[-1]["loss_d"] < trained.curves[0]["loss_d"]
+
+
+def test_divergence_ends_with_a_sentence(corpus: Images) -> None:
+    with pytest.raises(UserError, match=r"diverged before step 4.*kept in \.ckpt/train/.*lower train.learning_rate"):
+        train(train_params(), _poisoned(corpus), CPU)
+    assert not list(Path(".ckpt").glob("train/*/step-*.pt"))
+
+
+def _poisoned(corpus: Images) -> Images:
+    """The same corpus, but read as if a pixel were no number."""
+
+    class Poisoned(Images):
+        def pixels(self, indices: np.ndarray) -> np.ndarray:
+            return np.full((len(indices), 32, 32, 3), np.nan, np.float32)
+
+    return Poisoned(corpus.folder)
+
+
+def test_images_of_another_size_are_refused(tmp_path: Path) -> None:
+    digits_corpus(tmp_path, 20)
+    with pytest.raises(UserError, match="take 32x32 images, not 8x8: set preprocess.size to 32"):
+        train(train_params(), Images(tmp_path / "raw"), CPU)
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+import torch
+from ganpipe.corpus.shards import Images
+from ganpipe.errors import entry
+from ganpipe.training.loop import train
+from ganpipe.training.results import save
+from support.settings import train_params
+
+@entry
+def main():
+    params, images = train_params(steps=60), Images(Path(sys.argv[1]))
+    print("starting", flush=True)
+    save(train(params, images, torch.device("cpu")), params, images, Path("gan"))
+main()
+"""
+
+
+def started(corpus: Images) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", PROGRAM, str(corpus.folder)]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def checksums() -> dict[str, str]:
+    return {path.as_posix(): files.sha256(path) for path in sorted(Path("gan").rglob("*")) if path.is_file()}
+
+
+def test_killed_at_random_moments_it_ends_with_the_same_files(
+    corpus: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = train_params(steps=60)
+    save(train(params, corpus, CPU), params, corpus, Path("gan"))
+    straight = checksums()
+    (tmp_path / "killed").mkdir()
+    monkeypatch.chdir(tmp_path / "killed")
+    kills = 0
+    for delay in np.random.default_rng(0).uniform(0, 1.0, size=4):
+        process = started(corpus)
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(delay)
+        kills += process.poll() is None
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert kills > 0
+    assert started(corpus).wait() == 0
+    assert checksums() == straight
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_the_step_in_progress(number: signal.Signals, corpus: Images) -> None:
+    process = started(corpus)
+    deadline = time.monotonic() + 60
+    while not list(Path(".ckpt").glob("train/*/samples-*0.png")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "run the same command again to continue" in errors
+    assert "Traceback" not in errors
+    assert list(Path(".ckpt").glob("train/*/step-*.pt"))
