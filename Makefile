@@ -3,6 +3,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON ?= python3
 PORT ?= 5000
 UV_VERSION := 0.13.8
+SYNC := .venv/bin/uv pip sync --quiet --require-hashes --python .venv/bin/python requirements.lock
 
 .DEFAULT_GOAL := help
 .PHONY: help setup repro test lint ui lock clean
@@ -15,9 +16,10 @@ setup: .venv/.synced  ## Make .venv with every package at its locked version
 .venv/.synced: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if (3, 11) <= v < (3, 14) else f"error: python {v.major}.{v.minor} is not supported: name one from 3.11 to 3.13, as in make PYTHON=python3.12 $(MAKECMDGOALS)")'
 	@test -x .venv/bin/pip || $(PYTHON) -m venv .venv || { echo "error: python3 cannot make a virtual environment; on Debian: apt-get install python3-venv" >&2; rm -rf .venv; exit 1; }
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	.venv/bin/uv pip sync --quiet --require-hashes --python .venv/bin/python requirements.lock
-	.venv/bin/uv pip install --quiet --no-deps --python .venv/bin/python --editable .
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@echo "installing the packages of requirements.lock into .venv"
+	@$(SYNC) || { echo "trying again with the system's certificates"; $(SYNC) --system-certs; }
+	@.venv/bin/uv pip install --quiet --offline --no-deps --no-build-isolation --python .venv/bin/python --editable .
 	@touch $@
 
 repro: setup  ## Run the whole pipeline: what is up to date is not run again
