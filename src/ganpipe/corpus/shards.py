@@ -8,6 +8,7 @@ Beside either, `manifest.json` says what is inside: counts, shapes, checksums, s
 
 import io
 import json
+import math
 import tarfile
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -32,27 +33,30 @@ def write_pixels(
 ) -> None:
     """Write `count` images, given as uint8 (n, H, W, 3) batches, as pixel shards with their manifest."""
     shards: list[dict[str, Any]] = []
-    shard: np.memmap[Any, Any] | None = None
-    filled, written, shape = 0, 0, (0, 0, 3)
-    for whole in batches:
-        batch = whole
-        if written + len(batch) > count:
+    shape: tuple[int, ...] = ()
+    waiting: list[np.ndarray] = []
+    held = written = 0
+
+    def flush(rows: int) -> None:
+        nonlocal waiting, held, written
+        whole = np.concatenate(waiting)
+        # Written, not mapped: on a full disk a write fails with an error, a mapped page with the process's death.
+        np.save(folder / f"images-{len(shards):05}.npy", whole[:rows])
+        shards.append({"file": f"images-{len(shards):05}.npy", "rows": rows})
+        waiting, held, written = [whole[rows:]], held - rows, written + rows
+
+    for batch in batches:
+        if written + held + len(batch) > count:
             raise ValueError(f"expected {count} images, given more")
-        while len(batch):
-            if shard is None:
-                shape = batch.shape[1:]
-                rows = min(max(1, SHARD_BYTES // int(np.prod(shape))), count - written)
-                name = f"images-{len(shards):05}.npy"
-                shard = np.lib.format.open_memmap(folder / name, "w+", np.uint8, (rows, *shape))
-                shards.append({"file": name, "rows": rows})
-                filled = 0
-            taken = batch[: len(shard) - filled]
-            shard[filled : filled + len(taken)] = taken
-            filled, written, batch = filled + len(taken), written + len(taken), batch[len(taken) :]
-            if filled == len(shard):
-                shard.flush()
-                shard = None
-    if written != count or shard is not None:
+        shape = batch.shape[1:]
+        waiting.append(batch)
+        held += len(batch)
+        rows = max(1, SHARD_BYTES // math.prod(shape))
+        while held >= rows:
+            flush(rows)
+    if held:
+        flush(held)
+    if written != count:
         raise ValueError(f"expected {count} images, given {written}")
     extra = [] if labels is None else ["labels.npy"]
     if labels is not None:

@@ -67,7 +67,7 @@ def _codes(
     if params.method == "autoencoder":
         model, error = fit(params, len(squares), lambda indices: squares[indices], device)
         state = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
-        safetensors.torch.save_file(state, draft / "encoder.safetensors")
+        (draft / "encoder.safetensors").write_bytes(safetensors.torch.save(state))
         parts = [model.codes(squares[start : start + BATCH]) for start in range(0, len(squares), BATCH)]
         return np.concatenate(parts), {"reconstruction_error": error}
     codes = []

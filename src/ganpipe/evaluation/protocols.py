@@ -40,7 +40,7 @@ def validation_split(labels: np.ndarray, share: float, seed: int) -> tuple[np.nd
     for number, label in enumerate(np.unique(labels)):
         members = np.flatnonzero(labels == label)
         shuffled = np.random.default_rng([seed, number]).permutation(members)
-        held.append(shuffled[: max(1, round(share * len(members)))])
+        held.append(shuffled[: min(max(1, round(share * len(members))), len(members) - 1)])
     validation = np.sort(np.concatenate(held))
     return np.setdiff1d(np.arange(len(labels)), validation), validation
 
@@ -71,8 +71,8 @@ def probe(
         best = max(tried, key=lambda C: (tried[C], -C), default=ordered[0])
         if number < len(ordered):
             C = ordered[number]
-        elif best == max(tried):
-            C = best * ratio
+        elif best == max(tried) or len(set(tried.values())) == 1:  # all alike: too small to learn anything
+            C = max(tried) * ratio
         elif best == min(tried):
             C = best / ratio
         else:
@@ -81,8 +81,8 @@ def probe(
         tried[C] = machine.score(held, train_labels[validation])
         print(f"{label}: C {C:.3g} gives {tried[C]:.2%} on validation", flush=True)
     best = max(tried, key=lambda C: (tried[C], -C))
+    whole = Design(train, part)
     del part, held
-    whole = Design(train)
     machine = L2SVM(best, tol=tolerance).fit(whole, train_labels, start=machine)
     scores = np.atleast_2d(machine.decision_function(test).T).T
     predicted = machine.predict(test)

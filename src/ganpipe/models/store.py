@@ -25,7 +25,7 @@ def save_gan(folder: Path, generator: Generator, discriminator: Discriminator, a
         path = folder / f"{name}.safetensors"
         state = {key: tensor.detach().cpu().contiguous() for key, tensor in network.state_dict().items()}
         with files.atomic(path) as draft:
-            safetensors.torch.save_file(state, draft)
+            draft.write_bytes(safetensors.torch.save(state))
         checksums[name] = files.sha256(path)
     config = {
         "schema": files.SCHEMA,
@@ -45,9 +45,14 @@ def load_config(folder: Path) -> dict[str, Any]:
         config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{folder} holds no {CONFIG}, so it is no trained model: `dvc repro train` makes one") from None
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise UserError(f"{folder / CONFIG} is not JSON: {error}") from None
-    if config.get("schema") != files.SCHEMA or config.get("network") != "dcgan32":
+    if (
+        not isinstance(config, dict)
+        or config.get("schema") != files.SCHEMA
+        or config.get("network") != "dcgan32"
+        or not {"width", "latent"} <= config.keys()
+    ):
         raise UserError(f"{folder} is of a form that this version does not read: see {folder / CONFIG}")
     return config
 

@@ -1,0 +1,70 @@
+import numpy as np
+from dedupe.codes import apart, skewed_codes
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ganpipe.dedupe.clusters import group
+
+RADII = st.integers(0, 9)
+
+
+@given(skewed_codes(), RADII)
+def test_representative_is_kept_and_the_first_of_its_group(codes: np.ndarray, radius: int) -> None:
+    clusters = group(codes, radius)
+    for number in np.unique(clusters.cluster):
+        members = np.flatnonzero(clusters.cluster == number)
+        assert set(clusters.representative[members]) == {members[0]}
+        assert clusters.kept[members].tolist() == [True] + [False] * (len(members) - 1)
+
+
+@given(skewed_codes(), RADII)
+def test_every_image_is_within_the_radius_of_what_stays_for_it(codes: np.ndarray, radius: int) -> None:
+    clusters = group(codes, radius)
+    distance = apart(codes)[np.arange(len(codes)), clusters.representative]
+    assert clusters.distance.tolist() == distance.tolist()
+    assert (distance <= radius).all()
+
+
+@given(skewed_codes(), RADII)
+def test_no_two_kept_images_are_within_the_radius(codes: np.ndarray, radius: int) -> None:
+    kept = apart(codes[group(codes, radius).kept])
+    assert (kept[~np.eye(len(kept), dtype=bool)] > radius).all()
+
+
+@given(skewed_codes(), RADII)
+def test_of_several_kept_the_nearest_is_the_representative(codes: np.ndarray, radius: int) -> None:
+    clusters, distance = group(codes, radius), apart(codes)
+    for image in range(len(codes)):
+        first = int(np.argmax(distance[image] == 0))  # equal codes are decided together, at their first image
+        earlier = np.flatnonzero(clusters.kept[:first])
+        assert (distance[image, earlier] >= clusters.distance[image]).all()
+
+
+@given(skewed_codes())
+def test_radius_0_groups_equal_codes(codes: np.ndarray) -> None:
+    names = [row.tobytes() for row in codes]
+    assert group(codes, 0).representative.tolist() == [names.index(name) for name in names]
+
+
+@given(skewed_codes(smallest=1), RADII)
+def test_groups_are_numbered_in_the_order_of_their_representatives(codes: np.ndarray, radius: int) -> None:
+    clusters = group(codes, radius)
+    assert clusters.cluster[clusters.kept].tolist() == list(range(int(clusters.kept.sum())))
+
+
+@given(skewed_codes(), RADII)
+def test_memory_layout_does_not_matter(codes: np.ndarray, radius: int) -> None:
+    one, other = group(codes, radius), group(np.asfortranarray(codes), radius)
+    assert one.cluster.tolist() == other.cluster.tolist()
+    assert one.representative.tolist() == other.representative.tolist()
+    assert one.distance.tolist() == other.distance.tolist()
+
+
+def test_a_chain_does_not_remove_its_far_end() -> None:
+    a, b, c = 0b0000, 0b0011, 0b1111  # A~B and B~C within 2 bits, A and C 4 apart
+    clusters = group(np.array([[a], [b], [c]], np.uint8), 2)
+    assert clusters.representative.tolist() == [0, 0, 2]
+
+
+def test_no_images_make_no_groups() -> None:
+    assert len(group(np.empty((0, 4), np.uint8), 2).cluster) == 0

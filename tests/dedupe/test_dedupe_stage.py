@@ -1,0 +1,101 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from dedupe.small import dedupe_params
+from PIL import Image
+
+from ganpipe import files
+from ganpipe.corpus.shards import Images, write_pixels
+from ganpipe.dedupe.dedupe import dedupe
+from ganpipe.dedupe.keep import KEEP, read_kept
+from ganpipe.errors import UserError
+
+START, COUNT = 5, 45  # the split does not start at 0, so that an index is not a place within the split
+COPIES = {9: 6, 20: 6, 44: 30}  # image to the earlier one that it is a copy of
+METHODS = ["autoencoder", "phash", "dhash", "whash"]
+
+
+def run(images: Images, out: Path, **changes: Any) -> dict[str, Any]:
+    return dedupe(dedupe_params(**changes), images, "train", torch.device("cpu"), out)
+
+
+def table(out: Path) -> dict[str, list[Any]]:
+    columns: dict[str, list[Any]] = pq.read_table(out / KEEP).to_pydict()
+    return columns
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
+    """Smooth random colours, which every hash tells apart, with a few planted copies; one also across the splits."""
+    coarse = np.random.default_rng(0).integers(0, 256, (COUNT, 4, 4, 3), np.uint8)
+    pixels = np.stack([np.asarray(Image.fromarray(image).resize((32, 32))) for image in coarse])
+    for copy, original in {**COPIES, 12: 0}.items():
+        pixels[copy] = pixels[original]
+    folder = tmp_path_factory.mktemp("images")
+    write_pixels(folder, [pixels], COUNT, None, {"splits": {"test": [0, START], "train": [START, COUNT]}})
+    return Images(folder)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_copies_are_what_is_removed(images: Images, tmp_path: Path, method: str) -> None:
+    figures = run(images, tmp_path / "out", method=method)
+    rows = table(tmp_path / "out")
+    removed = {
+        index: representative
+        for index, representative, kept in zip(rows["index"], rows["representative"], rows["kept"], strict=True)
+        if not kept
+    }
+    assert removed == COPIES
+    assert (figures["images"], figures["removed"], figures["groups"], figures["largest_group"]) == (40, 3, 2, 3)
+    assert read_kept(tmp_path / "out").tolist() == [i for i in range(START, COUNT) if i not in COPIES]
+
+
+def test_none_keeps_everything(images: Images, tmp_path: Path) -> None:
+    run(images, tmp_path / "out", method="none")
+    assert read_kept(tmp_path / "out").tolist() == list(range(START, COUNT))
+
+
+def test_keep_has_a_row_an_image(images: Images, tmp_path: Path) -> None:
+    run(images, tmp_path / "out", method="phash", radius=16)
+    rows = table(tmp_path / "out")
+    assert list(rows) == ["index", "cluster", "representative", "distance", "kept"]
+    assert rows["index"] == list(range(START, COUNT))
+    assert rows["kept"] == [a == b for a, b in zip(rows["index"], rows["representative"], strict=True)]
+    assert max(rows["distance"]) > 0  # the radius reaches beyond the copies: distances are not all 0
+
+
+@pytest.mark.parametrize("method", [*METHODS, "none"])
+def test_two_runs_write_equal_bytes(images: Images, tmp_path: Path, method: str) -> None:
+    held = []
+    for name in ("first", "second"):
+        run(images, tmp_path / name, method=method)
+        held.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
+    assert held[0] == held[1]
+    assert {KEEP, "groups.png", files.MANIFEST} <= set(held[0])
+    assert ("encoder.safetensors" in held[0]) == (method == "autoencoder")
+
+
+def test_manifest_names_settings_figures_and_corpus(images: Images, tmp_path: Path) -> None:
+    figures = run(images, tmp_path / "out", code_bits=16)
+    manifest = files.read_manifest(tmp_path / "out")
+    assert manifest["settings"] == dedupe_params(code_bits=16).model_dump()
+    assert manifest["figures"] == figures
+    assert manifest["corpus"] == images.digest
+    assert len(manifest["bit_entropies"]) == 16
+
+
+def test_images_of_another_size_are_compared_as_squares(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (6, 40, 56, 3), np.uint8)
+    pixels[4] = pixels[1]
+    write_pixels(tmp_path, [pixels], 6, None, {})
+    run(Images(tmp_path), tmp_path / "out", method="dhash")
+    assert read_kept(tmp_path / "out").tolist() == [0, 1, 2, 3, 5]
+
+
+def test_without_keep_the_user_is_told_what_makes_it(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"keep\.parquet is missing.*dvc repro dedupe"):
+        read_kept(tmp_path)

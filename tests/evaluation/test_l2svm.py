@@ -1,0 +1,196 @@
+import numpy as np
+import pytest
+import torch
+from evaluation.problems import Problem, digits, gaps, objectives, problems, reference, weights
+from hypothesis import example, given, settings
+from sklearn.svm import LinearSVC
+
+from ganpipe.evaluation.l2svm import L2SVM, Design
+
+CANDIDATES = [1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0]
+TOLERANCE = 1e-5
+ROUNDING = 1e-5  # of an objective whose scores are single-precision sums
+
+
+def wrecking() -> Problem:
+    """Weakly regularised, few rows, large features: beyond what single precision can invert."""
+    X = np.random.default_rng(1).normal(size=(8, 20)) * 100
+    return Problem(X.astype(np.float32), np.arange(8) % 2, 10.0)
+
+
+@pytest.fixture(scope="module", params=CANDIDATES)
+def solved(request: pytest.FixtureRequest) -> tuple[Problem, L2SVM, LinearSVC]:
+    problem = Problem(*digits(), request.param)
+    return problem, L2SVM(problem.C, tol=1e-6).fit(problem.X, problem.y), reference(problem)
+
+
+def test_meets_liblinears_optimum_on_digits(solved: tuple[Problem, L2SVM, LinearSVC]) -> None:
+    problem, ours, theirs = solved
+    np.testing.assert_allclose(objectives(problem, ours), objectives(problem, theirs), rtol=1e-5)
+    np.testing.assert_allclose(ours.objective_, objectives(problem, ours), rtol=1e-5)
+
+
+def test_predicts_like_liblinear_on_digits(solved: tuple[Problem, L2SVM, LinearSVC]) -> None:
+    problem, ours, theirs = solved
+    predicted = ours.predict(problem.X)
+    assert predicted.dtype == problem.y.dtype
+    assert (predicted == theirs.predict(problem.X)).mean() > 0.998
+    assert ours.score(problem.X, problem.y) == (predicted == problem.y).mean() > 0.85
+
+
+@pytest.mark.parametrize("count", [40, 1797])
+@pytest.mark.parametrize("tol", [0.3, 1e-2, 1e-3])
+def test_gap_is_the_one_of_double_precision(count: int, tol: float) -> None:
+    # Loosely solved, so that the gaps are far above rounding.
+    problem = Problem(*digits(count), 0.1)
+    machine = L2SVM(problem.C, tol=tol).fit(problem.X, problem.y)
+    expected = (gaps(problem, machine) / objectives(problem, machine)).max()
+    assert machine.duality_gap_ == pytest.approx(expected, rel=1e-2)
+    assert machine.duality_gap_ <= tol
+
+
+@pytest.mark.parametrize("C", CANDIDATES)
+def test_gap_bounds_the_distance_to_the_optimum(C: float) -> None:
+    problem = Problem(*digits(300), C)
+    optimum = objectives(problem, reference(problem))
+    for steps in range(4):
+        machine = L2SVM(C, tol=1e-9, max_iter=steps).fit(problem.X, problem.y)
+        above = (objectives(problem, machine) - optimum) / objectives(problem, machine)
+        assert above.max() <= machine.duality_gap_ + ROUNDING
+
+
+@settings(deadline=None, max_examples=60)
+@example(wrecking())
+@given(problems())
+def test_every_problem_ends_at_the_tolerance_or_the_last_step(problem: Problem) -> None:
+    machine = L2SVM(problem.C, tol=TOLERANCE).fit(problem.X, problem.y)
+    assert np.isfinite(weights(machine)).all()
+    assert np.isfinite(machine.objective_).all()
+    assert machine.duality_gap_ <= TOLERANCE or machine.n_iter_ == machine.max_iter
+    above = objectives(problem, machine) - objectives(problem, reference(problem))
+    assert (above <= (TOLERANCE + ROUNDING) * objectives(problem, machine)).all()
+    assert (above <= (machine.duality_gap_ + ROUNDING) * objectives(problem, machine)).all()
+
+
+@pytest.mark.parametrize("C", [1e-3, 0.1, 1.0])
+def test_more_positive_features_than_rows_are_solved_in_a_few_steps(C: float) -> None:
+    """What a discriminator's features look like: all about 1.5, many, and hardly regularised at the larger C."""
+    source = np.random.default_rng(0)
+    y = np.arange(100) % 5
+    X = np.abs(source.normal(size=(100, 1000)) + 1.5 + 0.2 * source.normal(size=(5, 1000))[y])
+    problem = Problem(X.astype(np.float32), y, C)
+    machine = L2SVM(C, tol=1e-3, max_iter=30).fit(problem.X, y)
+    assert machine.duality_gap_ <= 1e-3
+
+
+@pytest.mark.parametrize("count", [40, 300])
+def test_gram_is_the_product_with_a_constant_appended(count: int) -> None:
+    X, _ = digits(count)
+    design, whole = Design(torch.from_numpy(X)), np.column_stack([X, np.ones(count)]).astype(np.float64)
+    assert design.wide == (count == 40)
+    expected = whole @ whole.T if design.wide else whole.T @ whole
+    np.testing.assert_allclose(design.gram().numpy(), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("columns", [1, 3, 8, 9, 23])
+def test_gram_is_whole_for_any_number_of_columns(columns: int) -> None:
+    X = np.random.default_rng(0).normal(size=(50, columns)).astype(np.float32)
+    whole = np.column_stack([X, np.ones(50)])
+    np.testing.assert_allclose(Design(torch.from_numpy(X)).gram().numpy(), whole.T @ whole, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("count", [40, 1797])
+def test_blocks_of_rows_do_not_show(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y = digits(count)
+    whole = L2SVM(0.01, tol=1e-6).fit(X, y)
+    monkeypatch.setattr("ganpipe.evaluation.l2svm.ROWS", 7)
+    parts = L2SVM(0.01, tol=1e-6).fit(X, y)
+    np.testing.assert_allclose(parts.objective_, whole.objective_, rtol=1e-5)
+    np.testing.assert_allclose(parts.decision_function(X), whole.decision_function(X), atol=1e-2)
+
+
+@pytest.mark.parametrize("count", [40, 300])
+def test_a_warm_start_ends_at_the_same_optimum(count: int) -> None:
+    X, y = digits(count)
+    cold = L2SVM(0.1, tol=1e-6).fit(X, y)
+    for C in (1e-4, 10.0):
+        warm = L2SVM(0.1, tol=1e-6).fit(X, y, start=L2SVM(C).fit(X, y))
+        np.testing.assert_allclose(warm.objective_, cold.objective_, rtol=1e-5)
+    again = L2SVM(0.1, tol=1e-6).fit(X, y, start=cold)
+    assert again.n_iter_ == 0 < cold.n_iter_
+
+
+def test_a_design_may_be_shared_between_fits() -> None:
+    X, y = digits(300)
+    design = Design(torch.from_numpy(X))
+    for C in (1.0, 1e-3):
+        shared, alone = L2SVM(C).fit(design, y), L2SVM(C).fit(X, y)
+        assert (shared.coef_ == alone.coef_).all()
+        assert (shared.predict(design) == alone.predict(X)).all()
+
+
+@pytest.mark.parametrize("count", [40, 300])
+def test_half_precision_features_give_nearly_the_same(count: int) -> None:
+    X, y = digits(count)
+    half = X.astype(np.float16)
+    problem = Problem(half.astype(np.float32), y, 0.1)
+    machine = L2SVM(0.1, tol=1e-6).fit(half, y)
+    np.testing.assert_allclose(objectives(problem, machine), objectives(problem, reference(problem)), rtol=1e-5)
+    assert (machine.predict(half) == L2SVM(0.1, tol=1e-6).fit(problem.X, y).predict(problem.X)).all()
+
+
+def test_two_classes_have_one_row_of_weights_like_liblinear() -> None:
+    X, y = digits()
+    X, y = X[y < 2], np.array(["no", "yes"])[y[y < 2]]
+    problem = Problem(X, y, 0.1)
+    ours, theirs = L2SVM(0.1, tol=1e-6).fit(X, y), reference(problem)
+    assert ours.coef_.shape == theirs.coef_.shape == (1, 64)
+    assert ours.intercept_.shape == theirs.intercept_.shape
+    assert ours.decision_function(X).shape == theirs.decision_function(X).shape
+    assert ours.predict(X).tolist() == theirs.predict(X).tolist() == y.tolist()
+    np.testing.assert_allclose(objectives(problem, ours), objectives(problem, theirs), rtol=1e-5)
+
+
+def test_labels_keep_their_own_values() -> None:
+    X, y = digits(300)
+    names = np.array([f"digit {value}" for value in range(10)])[y]
+    machine = L2SVM(1.0).fit(X, names)
+    assert machine.classes_.tolist() == sorted(set(names))
+    assert machine.score(X, names) > 0.99
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_refuses_features_that_are_no_numbers(value: float) -> None:
+    X, y = digits(50)
+    X[17, 3] = value
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        L2SVM().fit(X, y)
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (4, 0), (4,), (4, 2, 2)])
+def test_refuses_features_that_are_no_matrix(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="matrix"):
+        L2SVM().fit(np.zeros(shape, np.float32), np.arange(4) % 2)
+
+
+@pytest.mark.parametrize("C", [0.0, -1.0, float("nan"), float("inf")])
+def test_refuses_a_C_that_is_no_positive_number(C: float) -> None:
+    with pytest.raises(ValueError, match="C must be"):
+        L2SVM(C).fit(*digits(50))
+
+
+def test_refuses_a_single_class() -> None:
+    with pytest.raises(ValueError, match="at least 2"):
+        L2SVM().fit(digits(50)[0], np.zeros(50, int))
+
+
+@pytest.mark.parametrize("count", [49, 51])
+def test_refuses_another_number_of_labels(count: int) -> None:
+    with pytest.raises(ValueError, match=f"50 rows of features but {count} labels"):
+        L2SVM().fit(digits(50)[0], np.arange(count) % 2)
+
+
+def test_refuses_to_predict_from_another_number_of_features() -> None:
+    X, y = digits(50)
+    with pytest.raises(ValueError, match="fitted on 64 features, given 63"):
+        L2SVM().fit(X, y).predict(X[:, 1:])

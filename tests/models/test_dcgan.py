@@ -1,0 +1,116 @@
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ganpipe.models.dcgan import Discriminator, Generator, initialise
+
+# The paper's 32x32 networks at their own width, (channels in, channels out) of each 3x3 convolution, from its text.
+PAPER_D = [(3, 128), (128, 128), (128, 256), (256, 256), (256, 512), (512, 512)]
+PAPER_G = [(512, 512), (512, 256), (256, 256), (256, 128), (128, 128), (128, 3)]
+PAPER_LATENT = 256
+
+
+def convolutions(pairs: list[tuple[int, int]]) -> int:
+    return sum(3 * 3 * into * out for into, out in pairs)
+
+
+def parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def made(network: nn.Module, seed: int) -> nn.Module:
+    initialise(network, torch.Generator().manual_seed(seed))
+    return network
+
+
+def by_kind(network: nn.Module) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    """Weights, gains and biases; whatever is no bias and no matrix is a gain."""
+    named: dict[str, Tensor] = dict(network.named_parameters())
+    biases = [named.pop(name) for name in list(named) if name.endswith("bias")]
+    return [p for p in named.values() if p.ndim > 1], [p for p in named.values() if p.ndim == 1], biases
+
+
+def networks(width: int = 16) -> list[nn.Module]:
+    return [Discriminator(width), Generator(width, latent=32)]
+
+
+def test_discriminator_has_the_papers_parameters() -> None:
+    with torch.device("meta"):
+        network = Discriminator(128)
+    norms = 2 * sum(out for _, out in PAPER_D[1:])  # a gain and a bias a channel, none after the first layer
+    expected = convolutions(PAPER_D) + norms + 512 * 4 * 4
+    assert parameters(network) == expected == 4_586_112
+
+
+def test_generator_has_the_papers_parameters() -> None:
+    with torch.device("meta"):
+        network = Generator(128, PAPER_LATENT)
+    norms = 2 * (512 + sum(out for _, out in PAPER_G[:-1]))  # also after the linear map, none before the pixels
+    expected = PAPER_LATENT * 512 * 4 * 4 + convolutions(PAPER_G) + norms
+    assert parameters(network) == expected == 6_675_328
+
+
+def test_the_papers_width_gives_28672_features() -> None:
+    with torch.device("meta"):
+        network = Discriminator(128)
+    assert network.feature_count == 28_672 == 16 * sum(out for _, out in PAPER_D)
+
+
+def test_every_layer_of_the_discriminator_has_its_shape() -> None:
+    maps = Discriminator(8).activations(torch.zeros(2, 3, 32, 32))
+    channels, sides = [8, 8, 16, 16, 32, 32], [32, 16, 16, 8, 8, 4]
+    assert [tuple(m.shape) for m in maps] == [(2, c, s, s) for c, s in zip(channels, sides, strict=True)]
+    assert Discriminator(8)(torch.zeros(2, 3, 32, 32)).shape == (2,)
+
+
+def test_every_layer_of_the_generator_has_its_shape() -> None:
+    network, shapes = Generator(8, latent=5), []
+    for module in network.modules():
+        if isinstance(module, nn.ConvTranspose2d):
+            module.register_forward_hook(lambda _module, _inputs, out: shapes.append(tuple(out.shape)))
+    network(torch.zeros(2, 5))
+    channels, sides = [32, 16, 16, 8, 8, 3], [8, 8, 16, 16, 32, 32]
+    assert shapes == [(2, c, s, s) for c, s in zip(channels, sides, strict=True)]
+
+
+def test_convolutions_and_linear_maps_have_no_biases() -> None:
+    for network in networks():
+        maps = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)]
+        assert len(maps) == 7
+        assert all(m.bias is None for m in maps)
+
+
+def test_initial_values_have_the_papers_statistics() -> None:
+    for network in networks(width=32):
+        weights, gains, biases = by_kind(made(network, 0))
+        # Each map by itself, so that no layer is left at torch's own initialisation.
+        for values, centre in [*((w, 0.0) for w in weights), (torch.cat(gains), 1.0)]:
+            error = 0.02 / values.numel() ** 0.5
+            assert abs(values.mean().item() - centre) < 5 * error
+            assert abs(values.std().item() - 0.02) < 5 * error
+        assert all((b == 0).all() for b in biases)
+
+
+def test_equal_seeds_make_equal_weights() -> None:
+    for first, second, other in zip(networks(), networks(), networks(), strict=True):
+        made(first, 3), made(second, 3), made(other, 4)
+        assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+        assert not any(torch.equal(a, b) for a, b in zip(by_kind(first)[0], by_kind(other)[0], strict=True))
+
+
+@pytest.mark.parametrize("scale", [1, 1000])
+def test_generated_pixels_stay_in_range(scale: float) -> None:
+    network = made(Generator(4, latent=8), 0)
+    images = network(scale * (torch.rand(16, 8, generator=torch.Generator().manual_seed(1)) * 2 - 1))
+    assert images.shape == (16, 3, 32, 32)
+    assert images.abs().max() <= 1
+    assert images.std() > 0
+
+
+def test_every_parameter_learns() -> None:
+    generator, discriminator = made(Generator(4, latent=8), 0), made(Discriminator(4), 1)
+    z = torch.rand(8, 8, generator=torch.Generator().manual_seed(2)) * 2 - 1
+    discriminator(generator(z)).square().mean().backward()
+    for network in (generator, discriminator):
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+        assert all(float(p.grad.abs().max()) > 0 for p in network.parameters() if p.grad is not None)

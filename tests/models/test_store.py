@@ -1,0 +1,137 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from ganpipe import files
+from ganpipe.errors import UserError
+from ganpipe.models.dcgan import Discriminator, Generator
+from ganpipe.models.store import CONFIG, load_config, load_discriminator, load_generator, save_gan
+
+CPU = torch.device("cpu")
+NAMES = ("generator", "discriminator")
+
+
+def gan(width: int = 2, latent: int = 5) -> tuple[Generator, Discriminator]:
+    """With random values everywhere, the statistics included."""
+    generator, discriminator = Generator(width, latent), Discriminator(width)
+    source = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for tensor in (*generator.state_dict().values(), *discriminator.state_dict().values()):
+            tensor.normal_(generator=source)
+    return generator, discriminator
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved model; tests that damage one work on a copy or put back what they changed."""
+    folder = tmp_path_factory.mktemp("models") / "gan"
+    save_gan(folder, *gan(), {"steps": 7})
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    save_gan(tmp_path, *gan(), {})
+    return tmp_path
+
+
+def same(a: nn.Module, b: nn.Module) -> bool:
+    return a.state_dict().keys() == b.state_dict().keys() and all(
+        torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True)
+    )
+
+
+def test_networks_come_back_bit_by_bit(whole: Path) -> None:
+    generator, discriminator = gan()
+    assert same(load_generator(whole, CPU), generator)
+    assert same(load_discriminator(whole, CPU), discriminator)
+    assert any("variance" in name for name in discriminator.state_dict())
+
+
+def test_memory_layout_is_not_saved(tmp_path: Path) -> None:
+    generator, discriminator = gan()
+    plain = save_gan(tmp_path / "plain", generator, discriminator, {})
+    last = torch.channels_last
+    turned = generator.to(memory_format=last), discriminator.to(memory_format=last)  # type: ignore[call-overload]
+    assert save_gan(tmp_path / "turned", *turned, {}) == plain
+
+
+def test_loaded_networks_are_for_inference(whole: Path) -> None:
+    for network in (load_generator(whole, CPU), load_discriminator(whole, CPU)):
+        assert not any(module.training for module in network.modules())
+
+
+def test_files_are_safetensors_and_json_only(whole: Path) -> None:
+    assert sorted(path.name for path in whole.iterdir()) == [CONFIG, *sorted(f"{name}.safetensors" for name in NAMES)]
+    for name in NAMES:
+        data = (whole / f"{name}.safetensors").read_bytes()
+        length = int.from_bytes(data[:8], "little")
+        header = json.loads(data[8 : 8 + length])  # the format's own layout: a length, a JSON header, plain numbers
+        assert len(data) == 8 + length + max(entry["data_offsets"][1] for entry in header.values())
+        assert {entry["dtype"] for entry in header.values()} == {"F32"}
+
+
+def test_config_says_how_to_build_the_networks_and_what_the_files_hold(whole: Path) -> None:
+    config = load_config(whole)
+    assert (config["width"], config["latent"], config["steps"]) == (2, 5, 7)
+    assert config["sha256"] == {name: files.sha256(whole / f"{name}.safetensors") for name in NAMES}
+
+
+def test_a_missing_folder_is_the_users_to_mend(tmp_path: Path) -> None:
+    for load in (load_generator, load_discriminator):
+        with pytest.raises(UserError, match="dvc repro train"):
+            load(tmp_path / "nowhere", CPU)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_missing_weights_are_the_users_to_mend(folder: Path, name: str) -> None:
+    (folder / f"{name}.safetensors").unlink()
+    with pytest.raises(UserError, match=rf"{name}\.safetensors is missing"):
+        load_generator(folder, CPU) if name == "generator" else load_discriminator(folder, CPU)
+
+
+@pytest.mark.parametrize("content", [b"", b'{"schema": 1,', b"\xff\xfe{", b"[]", b"null", b"{}"])
+def test_a_broken_config_is_the_users_to_mend(folder: Path, content: bytes) -> None:
+    (folder / CONFIG).write_bytes(content)
+    with pytest.raises(UserError, match=CONFIG):
+        load_discriminator(folder, CPU)
+
+
+@pytest.mark.parametrize("change", [{"schema": 0}, {"network": "another"}, {"width": None}])
+def test_a_config_of_another_form_is_the_users_to_mend(folder: Path, change: dict[str, object]) -> None:
+    config = {**load_config(folder), **change}
+    (folder / CONFIG).write_text(json.dumps({key: value for key, value in config.items() if value is not None}))
+    with pytest.raises(UserError, match=CONFIG):
+        load_discriminator(folder, CPU)
+
+
+@given(st.floats(0, 1, exclude_max=True))
+def test_truncated_weights_are_the_users_to_mend(whole: Path, share: float) -> None:
+    path = whole / "discriminator.safetensors"
+    data = path.read_bytes()
+    try:
+        path.write_bytes(data[: int(share * len(data))])
+        with pytest.raises(UserError, match=r"discriminator\.safetensors does not hold these weights"):
+            load_discriminator(whole, CPU)
+    finally:
+        path.write_bytes(data)
+
+
+def test_weights_of_another_width_are_the_users_to_mend(folder: Path, tmp_path: Path) -> None:
+    save_gan(tmp_path / "other", *gan(width=3), {})
+    for name in NAMES:
+        (tmp_path / "other" / f"{name}.safetensors").replace(folder / f"{name}.safetensors")
+    for load in (load_generator, load_discriminator):
+        with pytest.raises(UserError, match="does not hold these weights"):
+            load(folder, CPU)
+
+
+def test_one_networks_weights_are_not_the_others(folder: Path) -> None:
+    (folder / "generator.safetensors").replace(folder / "discriminator.safetensors")
+    with pytest.raises(UserError, match="does not hold these weights"):
+        load_discriminator(folder, CPU)
