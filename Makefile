@@ -23,6 +23,7 @@ setup: .venv/.synced  ## Make .venv with every package at its locked version
 	@touch $@
 
 repro: setup  ## Run the whole pipeline: what is up to date is not run again
+	@ganpipe check
 	@dvc repro
 
 test: setup  ## Run the tests

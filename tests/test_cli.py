@@ -7,6 +7,8 @@ import time
 import urllib.request
 from pathlib import Path
 
+from support.graph import ROOT
+
 GANPIPE = Path(sys.executable).with_name("ganpipe")
 
 
@@ -54,3 +56,18 @@ def test_ui_serves_mlflow_on_loopback() -> None:
     finally:
         os.killpg(server.pid, signal.SIGKILL)
         server.wait()
+
+
+def check(text: str) -> subprocess.CompletedProcess[str]:
+    Path("params.yaml").write_text(text)
+    return subprocess.run([GANPIPE, "check"], capture_output=True, text=True, check=False)
+
+
+def test_check_accepts_the_shipped_settings_and_finds_a_fault_in_any_section() -> None:
+    shipped = (ROOT / "params.yaml").read_text()
+    assert check(shipped).returncode == 0
+    late = check(shipped.replace("  tolerance: 0.001", "  tolerance: 2"))
+    assert late.returncode == 1
+    assert late.stderr == "error: params.yaml: evaluate.tolerance: input should be less than 1, not 2\n"
+    stray = check(shipped + "\nanalyse:\n  walks: 3\n")
+    assert stray.stderr.startswith("error: params.yaml: no stage reads the section analyse; the stages are download,")

@@ -14,8 +14,33 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     pages = commands.add_parser("ui", help="open the MLflow pages of this project's runs")
     pages.add_argument("--port", type=int, default=5000, help="port on 127.0.0.1 (default: %(default)s)")
+    commands.add_parser("check", help="check every setting in params.yaml before a long run starts")
     arguments = parser.parse_args()
-    _ui(arguments.port)
+    if arguments.command == "ui":
+        _ui(arguments.port)
+    else:
+        _check()
+
+
+def _check() -> None:
+    from ganpipe.corpus.params import DownloadParams, PreprocessParams
+    from ganpipe.dedupe.params import DedupeParams
+    from ganpipe.evaluation.params import EvaluateParams
+    from ganpipe.settings import load_params, read_params
+    from ganpipe.training.params import TrainParams
+
+    models = {
+        "download": DownloadParams,
+        "dedupe": DedupeParams,
+        "preprocess": PreprocessParams,
+        "train": TrainParams,
+        "evaluate": EvaluateParams,
+    }
+    unknown = [section for section in read_params() if section not in models]
+    if unknown:
+        raise UserError(f"params.yaml: no stage reads the section {unknown[0]}; the stages are {', '.join(models)}")
+    for section, model in models.items():
+        load_params(model, section)
 
 
 def _ui(port: int) -> None:

@@ -174,7 +174,7 @@ def test_no_folder_and_another_schema_are_named() -> None:
     (folder, _) = write_both(Path(), noise(3, 4, 4))
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps({**manifest, "schema": 0}))
-    with pytest.raises(UserError, match="pixels is of schema 0, this version reads 1"):
+    with pytest.raises(UserError, match="pixels is of schema 0, this reads 1"):
         Images(folder)
 
 

@@ -1,3 +1,6 @@
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +8,7 @@ from evaluation.problems import Problem, digits, gaps, objectives, problems, ref
 from hypothesis import example, given, settings
 from sklearn.svm import LinearSVC
 
+from ganpipe.evaluation import l2svm
 from ganpipe.evaluation.l2svm import L2SVM, Design
 
 CANDIDATES = [1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0]
@@ -18,10 +22,25 @@ def wrecking() -> Problem:
     return Problem(X.astype(np.float32), np.arange(8) % 2, 10.0)
 
 
+@contextmanager
+def single_precision() -> Iterator[None]:
+    """Small problems solved as large ones are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(l2svm, "SMALL", 0)
+        yield
+
+
 @pytest.fixture(scope="module", params=CANDIDATES)
-def solved(request: pytest.FixtureRequest) -> tuple[Problem, L2SVM, LinearSVC]:
+def answered(request: pytest.FixtureRequest) -> tuple[Problem, LinearSVC]:
     problem = Problem(*digits(), request.param)
-    return problem, L2SVM(problem.C, tol=1e-6).fit(problem.X, problem.y), reference(problem)
+    return problem, reference(problem)
+
+
+@pytest.fixture(params=[nullcontext, single_precision], ids=["double", "single"])
+def solved(request: pytest.FixtureRequest, answered: tuple[Problem, LinearSVC]) -> tuple[Problem, L2SVM, LinearSVC]:
+    problem, theirs = answered
+    with request.param():
+        return problem, L2SVM(problem.C, tol=1e-6).fit(problem.X, problem.y), theirs
 
 
 def test_meets_liblinears_optimum_on_digits(solved: tuple[Problem, L2SVM, LinearSVC]) -> None:
@@ -59,7 +78,7 @@ def test_gap_bounds_the_distance_to_the_optimum(C: float) -> None:
         assert above.max() <= machine.duality_gap_ + ROUNDING
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @example(wrecking())
 @given(problems())
 def test_every_problem_ends_at_the_tolerance_or_the_last_step(problem: Problem) -> None:
@@ -70,6 +89,18 @@ def test_every_problem_ends_at_the_tolerance_or_the_last_step(problem: Problem) 
     above = objectives(problem, machine) - objectives(problem, reference(problem))
     assert (above <= (TOLERANCE + ROUNDING) * objectives(problem, machine)).all()
     assert (above <= (machine.duality_gap_ + ROUNDING) * objectives(problem, machine)).all()
+
+
+@settings(deadline=None, max_examples=30)
+@example(wrecking())
+@given(problems())
+def test_single_precision_may_not_get_far_but_says_so(problem: Problem) -> None:
+    with single_precision():
+        machine = L2SVM(problem.C, tol=TOLERANCE, max_iter=20).fit(problem.X, problem.y)
+    assert np.isfinite(weights(machine)).all()
+    assert machine.duality_gap_ <= TOLERANCE or machine.n_iter_ == machine.max_iter
+    above = objectives(problem, machine) - objectives(problem, reference(problem))
+    assert (above <= (machine.duality_gap_ + 1e-4) * objectives(problem, machine)).all()
 
 
 @pytest.mark.parametrize("C", [1e-3, 0.1, 1.0])
@@ -157,6 +188,22 @@ def test_labels_keep_their_own_values() -> None:
     machine = L2SVM(1.0).fit(X, names)
     assert machine.classes_.tolist() == sorted(set(names))
     assert machine.score(X, names) > 0.99
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_a_parts_gram_serves_the_whole(single: bool) -> None:
+    X, y = (torch.from_numpy(array) for array in digits())
+    with single_precision() if single else nullcontext():
+        part = Design(X[np.random.default_rng(0).permutation(len(X))[:1200]])
+        own, borrowed = (L2SVM(0.1, tol=1e-6).fit(design, y) for design in (Design(X), Design(X, part)))
+    np.testing.assert_allclose(borrowed.objective_, own.objective_, rtol=1e-5)
+    assert borrowed.products_ < 2 * own.products_  # a worse preconditioner costs products, but not many
+
+
+def test_a_part_of_fewer_rows_than_columns_is_left_alone() -> None:
+    X, y = (torch.from_numpy(array) for array in digits(300))
+    own, beside = L2SVM(0.1).fit(Design(X), y), L2SVM(0.1).fit(Design(X, Design(X[:40])), y)
+    assert (own.coef_ == beside.coef_).all()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

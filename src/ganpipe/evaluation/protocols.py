@@ -71,8 +71,10 @@ def probe(
         best = max(tried, key=lambda C: (tried[C], -C), default=ordered[0])
         if number < len(ordered):
             C = ordered[number]
-        elif best == max(tried) or len(set(tried.values())) == 1:  # all alike: too small to learn anything
-            C = max(tried) * ratio
+        elif len(set(tried.values())) == 1:  # all alike: look on both sides in turn
+            C = max(tried) * ratio if number % 2 == len(ordered) % 2 else min(tried) / ratio
+        elif best == max(tried):
+            C = best * ratio
         elif best == min(tried):
             C = best / ratio
         else:
