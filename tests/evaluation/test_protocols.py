@@ -19,8 +19,10 @@ def labels_of(counts: list[int], seed: int) -> np.ndarray:
 def on_digits(candidates: list[float], scale: float = 1.0, **changes: Any) -> Probe:
     X, y = digits(500)
     features = torch.from_numpy(X * np.float32(scale))
-    values = {"share": 0.3, "tolerance": 1e-3, "seed": 0, "label": "test", "test_labels": y[TRAIN:]}
-    return probe(features[:TRAIN], y[:TRAIN], features[TRAIN:], candidates=candidates, **{**values, **changes})
+    fitting, validation = validation_split(y[:TRAIN], 0.3, 0)
+    order = np.concatenate([fitting, validation])
+    values = {"fitting": len(fitting), "tolerance": 1e-3, "label": "test", "test_labels": y[TRAIN:]}
+    return probe(features[order], y[order], features[TRAIN:], candidates=candidates, **{**values, **changes})
 
 
 def result(accuracy: float) -> Probe:
@@ -114,7 +116,7 @@ def test_two_classes_have_one_column_of_scores() -> None:
     X, y = digits(500)
     two = y < 2
     features, labels = torch.from_numpy(X[two]), y[two]
-    found = probe(features[:60], labels[:60], features[60:], labels[60:], [0.1, 1.0], 0.3, 1e-3, 0, "test")
+    found = probe(features[:60], labels[:60], features[60:], labels[60:], 42, [0.1, 1.0], 1e-3, "test")
     assert found.scores.shape == (len(labels) - 60, 1)
     assert ((found.scores[:, 0] > 0) == (found.predicted == 1)).all()
 

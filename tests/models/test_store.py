@@ -135,3 +135,13 @@ def test_one_networks_weights_are_not_the_others(folder: Path) -> None:
     (folder / "generator.safetensors").replace(folder / "discriminator.safetensors")
     with pytest.raises(UserError, match="does not hold these weights"):
         load_discriminator(folder, CPU)
+
+
+def test_a_flipped_bit_in_the_weights_is_noticed() -> None:
+    save_gan(Path("gan"), Generator(2, 4), Discriminator(2), {})
+    path = Path("gan/discriminator.safetensors")
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=r"discriminator.safetensors is damaged"):
+        load_discriminator(Path("gan"), torch.device("cpu"))

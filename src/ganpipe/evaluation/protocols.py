@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ganpipe.evaluation.l2svm import L2SVM, Design
@@ -50,19 +49,19 @@ def probe(
     train_labels: np.ndarray,
     test: Tensor,
     test_labels: np.ndarray,
+    fitting: int,
     candidates: Sequence[float],
-    share: float,
     tolerance: float,
-    seed: int,
     label: str,
 ) -> Probe:
-    """Fit for each C on the fitting split, take the best on validation, refit on all, look at the test set once.
+    """Fit for each C on the first `fitting` rows, take the best on the others, refit on all, look at the test set once.
+
+    The rows are put in that order before (`validation_split`), because a part that is a view costs no memory.
 
     A best C at the end of the candidates may not be the best there is: the candidates are then continued by the same
     ratio, so that a representation is never beaten for want of a C that suits its scale.
     """
-    fitting, validation = validation_split(train_labels, share, seed)
-    part, held = Design(train[torch.from_numpy(fitting)]), Design(train[torch.from_numpy(validation)])
+    part, held = Design(train[:fitting]), Design(train[fitting:])
     tried: dict[float, float] = {}
     machine: L2SVM | None = None
     ordered = sorted(candidates)
@@ -79,8 +78,8 @@ def probe(
             C = best / ratio
         else:
             break
-        machine = L2SVM(C, tol=CHOOSING_TOLERANCE).fit(part, train_labels[fitting], start=machine)
-        tried[C] = machine.score(held, train_labels[validation])
+        machine = L2SVM(C, tol=CHOOSING_TOLERANCE).fit(part, train_labels[:fitting], start=machine)
+        tried[C] = machine.score(held, train_labels[fitting:])
         print(f"{label}: C {C:.3g} gives {tried[C]:.2%} on validation", flush=True)
     best = max(tried, key=lambda C: (tried[C], -C))
     whole = Design(train, part)

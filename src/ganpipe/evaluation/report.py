@@ -10,7 +10,7 @@ from torch import Tensor
 from ganpipe.corpus.shards import Images
 from ganpipe.evaluation.features import extract
 from ganpipe.evaluation.params import EvaluateParams
-from ganpipe.evaluation.protocols import Probe, probe
+from ganpipe.evaluation.protocols import Probe, probe, validation_split
 from ganpipe.models.dcgan import SIZE, Discriminator, initialise, place
 from ganpipe.models.pixels import freeze_on
 from ganpipe.runtime import keep_freed_memory, mix_seed
@@ -41,8 +41,12 @@ def evaluate(
         for split in labels
     }
 
+    fitting, validation = validation_split(labels["train"], params.validation, params.seed)
+    order = np.concatenate([fitting, validation])
+    pixels["train"], labels["train"] = pixels["train"][order], labels["train"][order]
+
     def result(name: str, features: dict[str, Tensor]) -> Probe:
-        choice = (params.C, params.validation, params.tolerance, params.seed, name)
+        choice = (len(fitting), params.C, params.tolerance, name)
         return probe(features["train"], labels["train"], features["test"], labels["test"], *choice)
 
     def of_network(name: str, network: Discriminator) -> Probe:

@@ -26,7 +26,7 @@ def from_network(images: Tensor) -> np.ndarray:
 
 def minibatches(count: int, size: int = STATISTICS_BATCH) -> Iterator[np.ndarray]:
     """Consecutive indices, `size` at a time; a shorter rest is left out, unless it is all there is."""
-    for start in range(0, max(1, count - size + 1), size):
+    for start in range(0, max(min(1, count), count - size + 1), size):
         yield np.arange(start, min(count, start + size))
 
 

@@ -51,7 +51,7 @@ def load_config(folder: Path) -> dict[str, Any]:
         not isinstance(config, dict)
         or config.get("schema") != files.SCHEMA
         or config.get("network") != "dcgan32"
-        or not {"width", "latent"} <= config.keys()
+        or not {"width", "latent", "sha256"} <= config.keys()
     ):
         raise UserError(f"{folder} is of a form that this version does not read: see {folder / CONFIG}")
     return config
@@ -59,18 +59,24 @@ def load_config(folder: Path) -> dict[str, Any]:
 
 def load_discriminator(folder: Path, device: torch.device) -> Discriminator:
     """The folder's discriminator, in eval mode with its frozen statistics. UserError if it is missing or damaged."""
-    return _load(Discriminator(load_config(folder)["width"]), folder / "discriminator.safetensors", device)
+    config = load_config(folder)
+    return _load(Discriminator(config["width"]), folder, "discriminator", config, device)
 
 
 def load_generator(folder: Path, device: torch.device) -> Generator:
     """The folder's generator, in eval mode with its frozen statistics. UserError if it is missing or damaged."""
     config = load_config(folder)
-    return _load(Generator(config["width"], config["latent"]), folder / "generator.safetensors", device)
+    return _load(Generator(config["width"], config["latent"]), folder, "generator", config, device)
 
 
-def _load(network: N, path: Path, device: torch.device) -> N:
+def _load(network: N, folder: Path, name: str, config: dict[str, Any], device: torch.device) -> N:
+    path = folder / f"{name}.safetensors"
     try:
         network.load_state_dict(safetensors.torch.load_file(path))
+        if files.sha256(path) != config["sha256"][name]:
+            raise UserError(
+                f"{path} is damaged, its checksum is not the one in {CONFIG}: `dvc checkout` brings it back"
+            )
     except FileNotFoundError:
         raise UserError(f"{path} is missing: `dvc repro train` or `dvc checkout` brings it back") from None
     except (SafetensorError, RuntimeError) as error:
