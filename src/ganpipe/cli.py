@@ -26,10 +26,10 @@ def _check() -> None:
     from ganpipe.corpus.params import DownloadParams, PreprocessParams
     from ganpipe.dedupe.params import DedupeParams
     from ganpipe.evaluation.params import EvaluateParams
-    from ganpipe.settings import load_params, read_params
+    from ganpipe.settings import Section, load_params, read_params
     from ganpipe.training.params import TrainParams
 
-    models = {
+    models: dict[str, type[Section]] = {
         "download": DownloadParams,
         "dedupe": DedupeParams,
         "preprocess": PreprocessParams,
