@@ -114,7 +114,7 @@ def test_no_folder_and_no_manifest_are_the_same_to_the_user() -> None:
 
 def test_another_schema_is_named() -> None:
     write_json(Path(MANIFEST), {"schema": SCHEMA + 1})
-    with pytest.raises(UserError, match=f"is of schema {SCHEMA + 1}, this version reads {SCHEMA}"):
+    with pytest.raises(UserError, match=f"is of schema {SCHEMA + 1}, this reads {SCHEMA}"):
         read_manifest(Path())
 
 
