@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -6,6 +7,8 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+
+import mlflow
 
 from support.graph import ROOT
 
@@ -37,17 +40,18 @@ def test_a_server_of_ones_own_is_pointed_to() -> None:
     assert (done.returncode, done.stdout) == (0, "MLFLOW_TRACKING_URI is set: the pages are at http://127.0.0.1:9\n")
 
 
-def test_ui_serves_mlflow_on_loopback() -> None:
-    port = free_port()
-    environment = {**os.environ, "PATH": f"{GANPIPE.parent}:{os.environ['PATH']}"}
-    server = subprocess.Popen(
-        [GANPIPE, "ui", "--port", str(port)], env=environment, start_new_session=True, stdout=subprocess.DEVNULL
-    )
+def test_ui_serves_mlflow_on_loopback_and_names_the_page_that_compares(empty_store: Path) -> None:
+    Path(".dvc").mkdir()
+    shutil.copy(empty_store, "mlflow.db")
+    experiment = mlflow.MlflowClient(f"sqlite:///{Path.cwd()}/mlflow.db").create_experiment("ganpipe")
+    here = f"http://127.0.0.1:{(port := free_port())}"
+    with Path("said").open("w") as said:
+        server = subprocess.Popen([GANPIPE, "ui", "--port", str(port)], start_new_session=True, stdout=said)
     try:
         deadline = time.monotonic() + 120
         while True:
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
+                with urllib.request.urlopen(f"{here}/health", timeout=5) as answer:
                     assert answer.read() == b"OK"
                     break
             except OSError:
@@ -56,6 +60,10 @@ def test_ui_serves_mlflow_on_loopback() -> None:
     finally:
         os.killpg(server.pid, signal.SIGKILL)
         server.wait()
+    assert Path("said").read_text().splitlines()[:2] == [
+        f"MLflow: {here} (Ctrl-C ends it)",
+        f"which training is better: {here}/#/experiments/{experiment}/runs?viewStateShareKey=ganpipe",
+    ]
 
 
 def check(text: str) -> subprocess.CompletedProcess[str]:

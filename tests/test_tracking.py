@@ -12,7 +12,8 @@ import mlflow
 import pytest
 from PIL import Image
 
-from ganpipe.tracking import MODEL, STAGE, Run, store_root, store_uri, track
+from ganpipe import comparison
+from ganpipe.tracking import MODEL, STAGE, Run, find_experiment, store_root, store_uri, track
 from support.graph import ROOT
 
 
@@ -25,14 +26,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path) 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     return tmp_path
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated database, made once: its migrations take longer than all these tests."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    mlflow.MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
 
 
 def client() -> mlflow.MlflowClient:
@@ -165,3 +158,13 @@ def test_parameters_follow_the_file(project: Path) -> None:
     with track("train", {}):
         pass
     assert runs()[0].data.params == {"train.width": "7", "train.C": "[1, 2]"}
+
+
+def test_each_run_keeps_the_view_that_compares_trainings_up_to_date(project: Path) -> None:
+    with track("train", {"processed": "abc"}) as run:
+        run.metrics({"accuracy": 0.5}, prefix="digits/")
+    experiment = find_experiment()
+    assert experiment is not None
+    tags = client().get_experiment(experiment).tags
+    assert comparison.TAG in tags
+    assert tags["mlflow.experimentKind"] == "custom_model_development"

@@ -3,6 +3,7 @@
 import argparse
 import os
 import socket
+import sys
 
 from ganpipe.errors import UserError, entry
 
@@ -44,7 +45,8 @@ def _check() -> None:
 
 
 def _ui(port: int) -> None:
-    from ganpipe.tracking import store_uri
+    from ganpipe import comparison
+    from ganpipe.tracking import find_experiment, store_uri
 
     uri = store_uri()
     if uri.startswith(("http://", "https://")):
@@ -60,6 +62,10 @@ def _ui(port: int) -> None:
             raise UserError(
                 f"port {port} cannot be used ({error.strerror}): choose another: make ui PORT=5001"
             ) from None
-    print(f"MLflow: http://127.0.0.1:{port} (Ctrl-C ends it)", flush=True)
-    arguments = ["mlflow", "server", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port)]
-    os.execvp("mlflow", [*arguments, "--workers", "1"])
+    here = f"http://127.0.0.1:{port}"
+    print(f"MLflow: {here} (Ctrl-C ends it)", flush=True)
+    experiment = find_experiment()
+    if experiment is not None:
+        print(f"which training is better: {here}{comparison.address(experiment)}", flush=True)
+    server = ["mlflow", "server", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port)]
+    os.execv(sys.executable, [sys.executable, "-m", *server, "--workers", "1"])

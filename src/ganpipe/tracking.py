@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from ganpipe import files
+from ganpipe import comparison, files
 from ganpipe.settings import read_params
 
 T = TypeVar("T")
@@ -30,6 +30,7 @@ class Run:
     def __init__(self, mlflow: ModuleType | None) -> None:
         self._mlflow = self._imported = mlflow
         self.id: str | None = None
+        self.experiment = ""
         self.parent: str | None = None
         self._seen = -1  # the last step that an earlier life of this run has logged
 
@@ -110,6 +111,7 @@ def track(stage: str, inputs: dict[str, str], name: str | None = None, parent_of
         status = "KILLED"
         raise
     finally:
+        run.attempt("view", lambda mlflow: comparison.write(mlflow, run.experiment, STAGE))
         run.end(status)
         if status == "FINISHED":
             ticket.unlink(missing_ok=True)
@@ -132,6 +134,14 @@ def store_root(start: Path) -> Path:
 def store_uri(start: Path = Path()) -> str:
     """MLFLOW_TRACKING_URI, or SQLite at the DVC root."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{store_root(start) / 'mlflow.db'}"
+
+
+def find_experiment() -> str | None:
+    """The id of the experiment in the store, or None where nothing has been tracked yet."""
+    import mlflow
+
+    found = mlflow.MlflowClient(store_uri()).get_experiment_by_name(EXPERIMENT)
+    return None if found is None else str(found.experiment_id)
 
 
 def _import_mlflow() -> ModuleType | None:
@@ -161,7 +171,7 @@ def _start(
 ) -> None:
     server = os.environ.get("MLFLOW_TRACKING_URI")  # asked before set_tracking_uri, which sets it
     mlflow.set_tracking_uri(store_uri())
-    experiment = _experiment(mlflow, None if server else store_root(Path()) / "mlartifacts")
+    run.experiment = experiment = _experiment(mlflow, None if server else store_root(Path()) / "mlartifacts")
     if parent_of is not None:
         found = mlflow.search_runs(
             [experiment],

@@ -11,6 +11,7 @@ NO_PART_OF_A_RESULT = {
     "src/ganpipe/errors.py",
     "src/ganpipe/files.py",
     "src/ganpipe/progress.py",
+    "src/ganpipe/comparison.py",
     "src/ganpipe/tracking.py",
 }
 
