@@ -1,17 +1,20 @@
 """Files are whole or not there, whatever happens while they are written."""
 
+import errno
 import hashlib
 import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 
 from ganpipe.errors import UserError
-from ganpipe.files import MANIFEST, SCHEMA, atomic, atomic_folder, digest, read_manifest, sha256, write_json
+from ganpipe.files import MANIFEST, SCHEMA, atomic, atomic_folder, digest, read_manifest, save_array, sha256, write_json
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -125,3 +128,25 @@ def test_any_other_content_is_a_user_error(content: bytes) -> None:
         (Path(folder) / MANIFEST).write_bytes(content)
         with pytest.raises(UserError, match="dvc repro"):
             read_manifest(Path(folder))
+
+
+@settings(deadline=None)
+@given(array=arrays(st.sampled_from(["u1", "<i8", "<f4", "<U3", "<u2,<f8"]), array_shapes(min_dims=0, min_side=0)))
+def test_an_array_is_written_as_numpy_writes_it(array: np.ndarray) -> None:
+    with TemporaryDirectory() as name:
+        save_array(Path(name) / "ours.npy", array)
+        np.save(Path(name) / "numpy.npy", array)
+        assert (Path(name) / "ours.npy").read_bytes() == (Path(name) / "numpy.npy").read_bytes()
+
+
+def test_an_array_that_is_not_contiguous_is_written_whole() -> None:
+    array = np.arange(24).reshape(4, 6)[::2, ::3]
+    save_array(Path("some.npy"), array)
+    assert np.array_equal(np.load("some.npy"), array)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here to stand for a full disk")
+def test_a_full_disk_is_told_by_its_number() -> None:
+    with pytest.raises(OSError) as caught:
+        save_array(Path("/dev/full"), np.zeros(1 << 20, np.uint8))
+    assert caught.value.errno == errno.ENOSPC

@@ -3,6 +3,8 @@
 import json
 import shutil
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -168,3 +170,18 @@ def test_each_run_keeps_the_view_that_compares_trainings_up_to_date(project: Pat
     tags = client().get_experiment(experiment).tags
     assert comparison.TAG in tags
     assert tags["mlflow.experimentKind"] == "custom_model_development"
+
+
+def test_a_store_whose_making_was_cut_short_is_made_again(project: Path) -> None:
+    Path("mlflow.db").unlink()
+    make = "import mlflow; from ganpipe.tracking import _make_store, store_uri; _make_store(mlflow, store_uri())"
+    maker = subprocess.Popen([sys.executable, "-c", make], stderr=subprocess.DEVNULL)
+    while not (drafts := list(project.glob(".mlflow.db.*.part"))) or drafts[0].stat().st_size < 200_000:
+        assert maker.poll() is None
+        time.sleep(0.01)
+    maker.kill()
+    maker.wait()
+    assert not Path("mlflow.db").exists()
+    with track("train", {"processed": "abc"}):
+        pass
+    assert [run.info.status for run in runs()] == ["FINISHED"]

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ganpipe.errors import UserError
 
 MANIFEST = "manifest.json"
@@ -48,6 +50,14 @@ def write_json(path: Path, value: Any) -> None:
     """Write `value` atomically, indented, keys in the order given."""
     with atomic(path) as draft:
         draft.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def save_array(path: Path, array: np.ndarray) -> None:
+    """Write a .npy file. Unlike `numpy.save`, a full disk is the operating system's error, with its number."""
+    whole = np.asarray(array, order="C")
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(whole))
+        file.write(whole.reshape(-1).view(np.uint8).data)
 
 
 def sha256(path: Path) -> str:

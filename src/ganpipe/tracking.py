@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -41,7 +41,9 @@ class Run:
         try:
             return action(self._mlflow)
         except Exception as error:  # whatever a server, a database or a client library raises, the work goes on
-            reason = (str(error) or type(error).__name__).splitlines()[0]
+            # SQLAlchemy may put an advice to programmers, in brackets, before what happened.
+            lines = [line for line in str(error).splitlines() if not line.startswith("(raised as a result of")]
+            reason = lines[0] if lines else type(error).__name__
             print(f"warning: not tracked any further, MLflow failed at {what}: {reason}", file=sys.stderr)
             self._mlflow = None
             return None
@@ -140,14 +142,35 @@ def find_experiment() -> str | None:
     """The id of the experiment in the store, or None where nothing has been tracked yet."""
     import mlflow
 
-    found = mlflow.MlflowClient(store_uri()).get_experiment_by_name(EXPERIMENT)
+    found = mlflow.MlflowClient(_make_store(mlflow, store_uri())).get_experiment_by_name(EXPERIMENT)
     return None if found is None else str(found.experiment_id)
 
 
+def _make_store(mlflow: Any, uri: str) -> str:
+    """`uri`, with its SQLite file made where there is none, whole or not at all.
+
+    MLflow makes a database in hundreds of migrations, and refuses one in which they were cut short.
+    """
+    path = Path(uri.removeprefix("sqlite:///"))
+    if uri.startswith("sqlite:///") and not path.exists():
+        draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            mlflow.MlflowClient(f"sqlite:///{draft}").search_experiments()
+            with suppress(FileExistsError):  # another process was first
+                os.link(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
+    return uri
+
+
 def _import_mlflow() -> ModuleType | None:
-    # Its start-up chatter about database migrations is not news to anyone.
-    for noisy in ("alembic", "mlflow.store.db.utils", "mlflow.system_metrics"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    # Its start-up chatter about database migrations is not news to anyone, and what fails is told by `attempt`.
+    for noisy, level in {
+        "alembic": "WARNING",
+        "mlflow.system_metrics": "WARNING",
+        "mlflow.store.db.utils": "CRITICAL",
+    }.items():
+        logging.getLogger(noisy).setLevel(level)
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a lost server costs seconds, not minutes
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
@@ -170,7 +193,7 @@ def _start(
     settings: dict[str, Any],
 ) -> None:
     server = os.environ.get("MLFLOW_TRACKING_URI")  # asked before set_tracking_uri, which sets it
-    mlflow.set_tracking_uri(store_uri())
+    mlflow.set_tracking_uri(_make_store(mlflow, store_uri()))
     run.experiment = experiment = _experiment(mlflow, None if server else store_root(Path()) / "mlartifacts")
     if parent_of is not None:
         found = mlflow.search_runs(

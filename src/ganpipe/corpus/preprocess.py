@@ -27,6 +27,6 @@ def preprocess(params: PreprocessParams, images: Images, kept: np.ndarray, out: 
                 progress.advance(len(batch))
                 yield batch
 
-        np.save(draft / "order.npy", order)
+        files.save_array(draft / "order.npy", order)
         write_pixels(draft, batches(), len(order), None, about)
     return {"images": len(order), "size": params.size}

@@ -41,7 +41,7 @@ def write_pixels(
         nonlocal waiting, held, written
         whole = np.concatenate(waiting)
         # Written, not mapped: on a full disk a write fails with an error, a mapped page with the process's death.
-        np.save(folder / f"images-{len(shards):05}.npy", whole[:rows])
+        files.save_array(folder / f"images-{len(shards):05}.npy", whole[:rows])
         shards.append({"file": f"images-{len(shards):05}.npy", "rows": rows})
         waiting, held, written = [whole[rows:]], held - rows, written + rows
 
@@ -60,7 +60,7 @@ def write_pixels(
         raise ValueError(f"expected {count} images, given {written}")
     extra = [] if labels is None else ["labels.npy"]
     if labels is not None:
-        np.save(folder / "labels.npy", labels)
+        files.save_array(folder / "labels.npy", labels)
     _write_manifest(
         folder,
         {"container": "pixels", "count": count, "shape": [count, *shape], "dtype": "uint8"},
@@ -93,10 +93,10 @@ def write_encoded(
         shards[-1]["rows"] += 1
     if tar is not None:
         tar.close()
-    np.save(folder / "index.npy", np.array(index, INDEX))
+    files.save_array(folder / "index.npy", np.array(index, INDEX))
     extra = ["index.npy"]
     if labels:
-        np.save(folder / "labels.npy", np.array(labels, np.int64))
+        files.save_array(folder / "labels.npy", np.array(labels, np.int64))
         extra.append("labels.npy")
     _write_manifest(folder, {"container": "encoded", "count": len(index)}, shards, extra, about)
     return len(index)
