@@ -2,11 +2,12 @@
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON ?= python3
 PORT ?= 5000
+SECTIONS := download|dedupe|preprocess|train|evaluate
 UV_VERSION := 0.13.8
 SYNC := .venv/bin/uv pip sync --quiet --require-hashes --python .venv/bin/python requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test lint ui lock clean
+.PHONY: help setup repro exp test lint ui lock clean
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +26,9 @@ setup: .venv/.synced  ## Make .venv with every package at its locked version
 repro: setup  ## Run the whole pipeline: what is up to date is not run again
 	@ganpipe check
 	@dvc repro
+
+exp: setup  ## Compare the experiments in the terminal: what differs, and the accuracies
+	@dvc exp show --no-pager --only-changed --drop '^(?!Experiment$$|(.*:)?accuracy(_random_init|_pixels)?$$|(.*:)?($(SECTIONS))\.\w+$$)'
 
 test: setup  ## Run the tests
 	@python -m pytest

@@ -49,7 +49,9 @@ def test_columns_of_a_larger_array_are_read_as_they_are() -> None:
     assert found(wide[:, ::2], 2) == brute_force(wide[:, ::2].copy(), 2)
 
 
-@pytest.mark.parametrize("codes", [np.zeros((3, 2), np.int64), np.zeros((3, 2), bool), np.zeros(3, np.uint8)])
+@pytest.mark.parametrize(
+    "codes", [np.zeros((3, 2), np.int64), np.zeros((3, 2), bool), np.zeros(3, np.uint8), np.zeros((3, 0), np.uint8)]
+)
 def test_refuses_what_is_no_packed_code(codes: np.ndarray) -> None:
     with pytest.raises(ValueError, match="packed uint8"):
         pairs_within(codes, 1)

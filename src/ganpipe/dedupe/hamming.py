@@ -16,7 +16,7 @@ def pairs_within(codes: np.ndarray, radius: int) -> tuple[np.ndarray, np.ndarray
 
     Sorted by i, then j. Equal codes are pairs too: where there may be many of them, search among the distinct ones.
     """
-    if codes.ndim != 2 or codes.dtype != np.uint8:
+    if codes.ndim != 2 or codes.dtype != np.uint8 or codes.shape[1] == 0:
         raise ValueError(f"codes must be packed uint8 rows, not {codes.dtype} of shape {codes.shape}")
     if radius < 0:
         raise ValueError(f"radius must not be negative: {radius}")

@@ -57,7 +57,7 @@ def confusion_picture(evaluation: Evaluation) -> Image.Image:
 
 
 def mistakes_picture(evaluation: Evaluation) -> Image.Image:
-    """The test images that were misclassified most confidently, under what they are and what they were taken for."""
+    """The test images that were misclassified most confidently, under what they are and what the machine said."""
     scores = evaluation.trained.scores
     if scores.shape[1] == 1:
         scores = np.concatenate([-scores, scores], axis=1)
@@ -74,5 +74,5 @@ def mistakes_picture(evaluation: Evaluation) -> Image.Image:
         left, top = 8 + place % columns * (side + 8), 8 + place // columns * (side + caption + 8)
         canvas.paste(grid(evaluation.test_pixels[index : index + 1], 1, scale, gap=0), (left, top + caption))
         draw.text((left, top), f"is {evaluation.classes[truth[index]]}", fill="black", font=font)
-        draw.text((left, top + 16), f"not {evaluation.classes[predicted[index]]}", fill="firebrick", font=font)
+        draw.text((left, top + 16), f"said {evaluation.classes[predicted[index]]}", fill="firebrick", font=font)
     return canvas

@@ -18,7 +18,7 @@ from ganpipe.runtime import keep_freed_memory, mix_seed
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One labelled set's result: flat `metrics`, per-class accuracies, and what pictures are drawn from."""
+    """One labelled set's result: flat `metrics`, and what pictures are drawn from."""
 
     metrics: dict[str, Any]
     classes: list[str]
@@ -59,7 +59,6 @@ def evaluate(
 
     count = len(labels["test"])
     low, high = trained.interval(count)
-    right = trained.predicted == labels["test"]
     metrics = {
         "accuracy": trained.accuracy,
         "accuracy_low": low,
@@ -79,10 +78,6 @@ def evaluate(
         "test_images": count,
         # Unlike the paper's, such a discriminator has seen the training images, though never a label.
         "trained_on_this_set": corpus.manifest["corpus"]["name"] == labelled.manifest["name"],
-        **{
-            f"accuracy_{name}": float(right[labels["test"] == number].mean())
-            for number, name in enumerate(labelled.classes)
-        },
     }
     return Evaluation(metrics, labelled.classes, labels["test"], trained, pixels["test"])
 
