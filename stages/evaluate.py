@@ -22,10 +22,11 @@ def main() -> None:
     weights, plots = Path(params.weights or "models/gan"), Path("plots/evaluate") / name
     corpus, labelled = Images(Path("data/processed")), Images(Path("data/evaluation") / name)
     discriminator = load_discriminator(weights, device := choose_device())
-    checksum = load_config(weights)["sha256"]["discriminator"]
+    config = load_config(weights)
+    checksum = config["sha256"]["discriminator"]
     inputs = {"evaluation": labelled.digest, "weights": checksum}
     with track("evaluate", inputs, name=f"evaluate@{name}", parent_of=checksum) as run:
-        evaluation = evaluate(params, discriminator, corpus, labelled, device)
+        evaluation = evaluate(params, discriminator, config["corpus"], corpus, labelled, device)
         write_json(Path("metrics/evaluate") / f"{name}.json", evaluation.metrics)
         save_pictures(evaluation, plots)
         run.metrics(evaluation.metrics, prefix=f"{name}/")

@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from ganpipe.errors import UserError
-from ganpipe.files import MANIFEST, SCHEMA, atomic, atomic_folder, digest, read_manifest, save_array, sha256, write_json
+from ganpipe.files import atomic, atomic_folder, digest, project_root, save_array, sha256, work_folder, write_json
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -103,33 +102,6 @@ def test_checksum_is_the_usual_one() -> None:
     assert sha256(Path("file")) == hashlib.sha256(b"abc" * 100_000).hexdigest()
 
 
-def test_manifest_is_read() -> None:
-    write_json(Path(MANIFEST), {"schema": SCHEMA, "count": 3})
-    assert read_manifest(Path()) == {"schema": SCHEMA, "count": 3}
-
-
-def test_no_folder_and_no_manifest_are_the_same_to_the_user() -> None:
-    Path("folder").mkdir()
-    for name in ("folder", "nowhere"):
-        with pytest.raises(UserError, match=rf"{name} has no manifest\.json: run the stage that makes it"):
-            read_manifest(Path(name))
-
-
-def test_another_schema_is_named() -> None:
-    write_json(Path(MANIFEST), {"schema": SCHEMA + 1})
-    with pytest.raises(UserError, match=f"is of schema {SCHEMA + 1}, this reads {SCHEMA}"):
-        read_manifest(Path())
-
-
-@settings(deadline=None, max_examples=100)
-@given(st.binary(max_size=30) | JSON.map(lambda value: json.dumps(value).encode()))
-def test_any_other_content_is_a_user_error(content: bytes) -> None:
-    with TemporaryDirectory() as folder:
-        (Path(folder) / MANIFEST).write_bytes(content)
-        with pytest.raises(UserError, match="dvc repro"):
-            read_manifest(Path(folder))
-
-
 @settings(deadline=None)
 @given(array=arrays(st.sampled_from(["u1", "<i8", "<f4", "<U3", "<u2,<f8"]), array_shapes(min_dims=0, min_side=0)))
 def test_an_array_is_written_as_numpy_writes_it(array: np.ndarray) -> None:
@@ -150,3 +122,13 @@ def test_a_full_disk_is_told_by_its_number() -> None:
     with pytest.raises(OSError) as caught:
         save_array(Path("/dev/full"), np.zeros(1 << 20, np.uint8))
     assert caught.value.errno == errno.ENOSPC
+
+
+def test_the_projects_root_is_dvcs_also_for_temporary_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = tmp_path / ".dvc" / "tmp" / "exps" / "standalone" / "tmpxyz"
+    (copy / ".dvc").mkdir(parents=True)
+    (tmp_path / "studies" / "roses").mkdir(parents=True)
+    for start in (tmp_path, copy, tmp_path / "studies" / "roses"):
+        assert project_root(start) == tmp_path
+        monkeypatch.chdir(start)
+        assert work_folder().resolve() == tmp_path / ".ckpt"

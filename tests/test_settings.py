@@ -69,7 +69,9 @@ def test_settings_are_frozen() -> None:
             "evaluate.datasets: there is no labelled set 'cifar11'.*cifar10, digits",
         ),
         ("evaluate", {"datasets": []}, "evaluate.datasets: .*at least 1 item"),
-        ("evaluate", {"C": [0.1, -1.0]}, "evaluate.C: every C must be above 0"),
+        ("evaluate", {"C": [0.1, -1.0]}, "evaluate.C: every C must be a number above 0"),
+        ("evaluate", {"C": [float("inf")]}, "evaluate.C: every C must be a number above 0"),
+        ("evaluate", {"C": [0.1, 0.1]}, "evaluate.C: each C must be named once"),
     ],
 )
 def test_a_bad_value_gets_one_sentence_that_names_it(section: str, changes: dict[str, Any], sentence: str) -> None:

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: atomic writes, checksums, manifests."""
+"""Files that are either whole or not there: atomic writes, checksums."""
 
 import hashlib
 import json
@@ -11,10 +11,21 @@ from typing import Any
 
 import numpy as np
 
-from ganpipe.errors import UserError
 
-MANIFEST = "manifest.json"
-SCHEMA = 1  # of every manifest; raised when a reader of the old form would go wrong
+def project_root(start: Path = Path()) -> Path:
+    """The DVC root, and of a temporary copy made by `dvc exp run --temp` or `--queue` the original's; absolute."""
+    parts = start.resolve().parts
+    for place in range(len(parts) - 2):
+        if parts[place : place + 3] == (".dvc", "tmp", "exps"):
+            return Path(*parts[:place])
+    here = start.resolve()
+    return next((folder for folder in (here, *here.parents) if (folder / ".dvc").is_dir()), here)
+
+
+def work_folder() -> Path:
+    """Where unfinished work is kept: `.ckpt` at the project's root, shared by its temporary copies."""
+    root = project_root()
+    return Path(".ckpt") if root == Path.cwd() else root / ".ckpt"
 
 
 @contextmanager
@@ -70,20 +81,3 @@ def digest(value: Any) -> str:
     """Short hex digest of a JSON value, whatever the order of its keys."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a stage's output folder; a UserError where there is none or it is of another form."""
-    try:
-        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{folder} has no {MANIFEST}: run the stage that makes it with `dvc repro`") from None
-    except ValueError as error:
-        raise UserError(f"{folder / MANIFEST} is not JSON ({error}): make it anew with `dvc repro`") from None
-    if not isinstance(manifest, dict):
-        raise UserError(f"{folder / MANIFEST} is no manifest: make it anew with `dvc repro`")
-    if manifest.get("schema") != SCHEMA:
-        raise UserError(
-            f"{folder} is of schema {manifest.get('schema')}, this reads {SCHEMA}: make it anew with `dvc repro`"
-        )
-    return manifest

@@ -20,7 +20,6 @@ from ganpipe.settings import read_params
 
 T = TypeVar("T")
 EXPERIMENT = "ganpipe"
-OPEN_RUNS = Path(".ckpt/tracking")
 STAGE, MODEL, IMAGES = "ganpipe.stage", "ganpipe.model", "ganpipe.images"  # tags
 
 
@@ -103,7 +102,7 @@ def track(stage: str, inputs: dict[str, str], name: str | None = None, parent_of
     """
     run = Run(_import_mlflow())
     settings = _flat(read_params())
-    ticket = OPEN_RUNS / files.digest({"stage": stage, "name": name, "inputs": inputs, "settings": settings})
+    ticket = files.work_folder() / "tracking" / files.digest({"stage": stage, "inputs": inputs, "settings": settings})
     run.attempt("start", lambda mlflow: _start(mlflow, run, ticket, stage, name or stage, inputs, parent_of, settings))
     status = "FAILED"
     try:
@@ -124,18 +123,9 @@ def run_name(settings: str) -> str:
     return os.environ.get("DVC_EXP_NAME") or settings
 
 
-def store_root(start: Path) -> Path:
-    """The DVC root, and of a temporary copy made by `dvc exp run --temp` or `--queue` the original's."""
-    parts = start.resolve().parts
-    for place in range(len(parts) - 2):
-        if parts[place : place + 3] == (".dvc", "tmp", "exps"):
-            return Path(*parts[:place])
-    return next((folder for folder in (start.resolve(), *start.resolve().parents) if (folder / ".dvc").is_dir()), start)
-
-
-def store_uri(start: Path = Path()) -> str:
+def store_uri() -> str:
     """MLFLOW_TRACKING_URI, or SQLite at the DVC root."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{store_root(start) / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{files.project_root() / 'mlflow.db'}"
 
 
 def find_experiment() -> str | None:
@@ -194,7 +184,7 @@ def _start(
 ) -> None:
     server = os.environ.get("MLFLOW_TRACKING_URI")  # asked before set_tracking_uri, which sets it
     mlflow.set_tracking_uri(_make_store(mlflow, store_uri()))
-    run.experiment = experiment = _experiment(mlflow, None if server else store_root(Path()) / "mlartifacts")
+    run.experiment = experiment = _experiment(mlflow, None if server else files.project_root() / "mlartifacts")
     if parent_of is not None:
         found = mlflow.search_runs(
             [experiment],
@@ -214,8 +204,8 @@ def _start(
         with files.atomic(ticket) as draft:
             draft.write_text(run.id)
     else:
-        history = client.get_metric_history(run.id, "train/loss_g")
-        run._seen = max((point.step for point in history), default=-1)
+        curves = [client.get_metric_history(run.id, f"train/{name}") for name in ("loss_g", "loss_d")]
+        run._seen = max((point.step for curve in curves for point in curve), default=-1)
     mlflow.start_run(run_id=run.id, log_system_metrics=True)
     mlflow.log_params(settings)
 

@@ -8,11 +8,11 @@ import torch
 from dedupe.small import dedupe_params
 from PIL import Image
 
-from ganpipe import files
 from ganpipe.corpus.shards import Images, write_pixels
 from ganpipe.dedupe.dedupe import dedupe
 from ganpipe.dedupe.keep import KEEP, read_kept
 from ganpipe.errors import UserError
+from ganpipe.manifest import MANIFEST, read_manifest
 
 START, COUNT = 5, 45  # the split does not start at 0, so that an index is not a place within the split
 COPIES = {9: 6, 20: 6, 44: 30}  # image to the earlier one that it is a copy of
@@ -75,13 +75,13 @@ def test_two_runs_write_equal_bytes(images: Images, tmp_path: Path, method: str)
         run(images, tmp_path / name, method=method)
         held.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
     assert held[0] == held[1]
-    assert {KEEP, "groups.png", files.MANIFEST} <= set(held[0])
+    assert {KEEP, "groups.png", MANIFEST} <= set(held[0])
     assert ("encoder.safetensors" in held[0]) == (method == "autoencoder")
 
 
 def test_manifest_names_settings_figures_and_corpus(images: Images, tmp_path: Path) -> None:
     figures = run(images, tmp_path / "out", code_bits=16)
-    manifest = files.read_manifest(tmp_path / "out")
+    manifest = read_manifest(tmp_path / "out")
     assert manifest["settings"] == dedupe_params(code_bits=16).model_dump()
     assert manifest["figures"] == figures
     assert manifest["corpus"] == images.digest

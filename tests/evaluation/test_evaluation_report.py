@@ -31,7 +31,7 @@ def evaluation(labelled: Images, corpus: Images) -> Evaluation:
     network = Discriminator(WIDTH)
     initialise(network, torch.Generator().manual_seed(99))
     freeze_on(network, len(corpus), corpus.pixels, CPU)
-    return evaluate(PARAMS, network, corpus, labelled, CPU)
+    return evaluate(PARAMS, network, {"name": "digits", "resize": "bilinear"}, corpus, labelled, CPU)
 
 
 def test_metrics_are_sensible(evaluation: Evaluation) -> None:
@@ -44,6 +44,15 @@ def test_metrics_are_sensible(evaluation: Evaluation) -> None:
     assert metrics["features"] == 16 * 14 * WIDTH
     assert all(metrics[name] > 0 for name in ("C", "C_pixels", "C_random_init"))
     assert metrics["trained_on_this_set"] is True
+
+
+def test_a_discriminator_of_another_corpus_has_not_seen_the_set(labelled: Images, corpus: Images) -> None:
+    network = Discriminator(WIDTH)
+    initialise(network, torch.Generator().manual_seed(99))
+    freeze_on(network, len(corpus), corpus.pixels, CPU)
+    # The pipeline's own corpus is of digits, but these weights are said to be of photographs.
+    found = evaluate(PARAMS, network, {"name": "photographs", "resize": "antialias"}, corpus, labelled, CPU)
+    assert found.metrics["trained_on_this_set"] is False
 
 
 def test_every_probe_is_solved_to_the_tolerance(evaluation: Evaluation) -> None:
@@ -60,9 +69,6 @@ def test_confusion_adds_up_to_the_accuracy(evaluation: Evaluation) -> None:
     matrix = confusion(evaluation)
     assert matrix.sum() == TEST_IMAGES
     assert np.trace(matrix) / TEST_IMAGES == pytest.approx(evaluation.metrics["accuracy"])
-    for number, name in enumerate(evaluation.classes):
-        share = matrix[number, number] / matrix[number].sum()
-        assert evaluation.metrics[f"accuracy_{name}"] == pytest.approx(share)
 
 
 def test_test_set_is_the_published_one(evaluation: Evaluation, labelled: Images) -> None:

@@ -25,6 +25,14 @@ def test_old_ones_are_removed() -> None:
     assert [path.name[5:14] for path in sorted(FOLDER.glob("*"))] == ["000000004", "000000005"]
 
 
+def test_those_of_a_longer_training_stay() -> None:
+    for step in (100, 110, 120, 5, 10, 15):
+        checkpoint.save(FOLDER, step, {})
+    assert [int(path.name[5:14]) for path in sorted(FOLDER.glob("*"))] == [10, 15, 110, 120]
+    found = checkpoint.latest(FOLDER, 50)
+    assert found is not None and found[0] == 15
+
+
 @pytest.mark.parametrize("damage", ["flipped", "cut", "emptied"])
 def test_a_damaged_one_is_named_and_the_one_before_it_used(damage: str, capsys: pytest.CaptureFixture[str]) -> None:
     checkpoint.save(FOLDER, 5, {"x": 1})

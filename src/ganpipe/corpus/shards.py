@@ -21,6 +21,7 @@ from PIL import Image
 from ganpipe import files
 from ganpipe.corpus.images import decode, square
 from ganpipe.errors import UserError
+from ganpipe.manifest import MANIFEST, SCHEMA, read_manifest
 from ganpipe.runtime import map_batches
 
 SHARD_BYTES = 256 << 20
@@ -114,16 +115,14 @@ def _write_manifest(
     for shard in shards:
         shard["sha256"] = files.sha256(folder / shard["file"])
     others = [{"file": name, "sha256": files.sha256(folder / name)} for name in extra]
-    files.write_json(
-        folder / files.MANIFEST, {"schema": files.SCHEMA, **head, **about, "shards": shards, "others": others}
-    )
+    files.write_json(folder / MANIFEST, {"schema": SCHEMA, **head, **about, "shards": shards, "others": others})
 
 
 class Images:
     """A folder of either container, read lazily. `splits` maps a name to its (start, stop) rows."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.manifest = folder, files.read_manifest(folder)
+        self.folder, self.manifest = folder, read_manifest(folder)
         self.count: int = self.manifest["count"]
         self.splits = {name: (start, stop) for name, (start, stop) in self.manifest.get("splits", {}).items()}
         self.classes: list[str] = self.manifest.get("classes", [])

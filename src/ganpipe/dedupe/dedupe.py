@@ -18,6 +18,7 @@ from ganpipe.dedupe.autoencoder import SIZE, fit
 from ganpipe.dedupe.clusters import Clusters, group
 from ganpipe.dedupe.keep import KEEP
 from ganpipe.dedupe.params import DedupeParams
+from ganpipe.manifest import MANIFEST, SCHEMA
 from ganpipe.progress import Progress
 
 HASHES = {"phash": imagehash.phash, "dhash": imagehash.dhash, "whash": imagehash.whash}
@@ -35,14 +36,14 @@ def dedupe(params: DedupeParams, images: Images, split: str, device: torch.devic
         report.picture(clusters, lambda indices: squares[indices]).save(draft / "groups.png")
         figures = {**report.figures(clusters, codes), **extra}
         manifest = {
-            "schema": files.SCHEMA,
+            "schema": SCHEMA,
             "settings": params.model_dump(),
             "figures": figures,
             "corpus": images.digest,
         }
         if codes is not None:
             manifest["bit_entropies"] = [round(float(value), 4) for value in report.bit_entropies(codes)]
-        files.write_json(draft / files.MANIFEST, manifest)
+        files.write_json(draft / MANIFEST, manifest)
     print(f"kept {figures['kept']:,} of {figures['images']:,} images; {figures['groups']:,} groups had duplicates")
     return figures
 

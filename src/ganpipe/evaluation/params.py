@@ -1,5 +1,7 @@
 """Settings of `evaluate`."""
 
+import math
+
 from pydantic import Field, field_validator
 
 from ganpipe.corpus.catalogue import CATALOGUE
@@ -29,6 +31,8 @@ class EvaluateParams(Section):
     @field_validator("C")
     @classmethod
     def _positive(cls, candidates: list[float]) -> list[float]:
-        if not all(value > 0 for value in candidates):
-            raise ValueError("every C must be above 0")
+        if not all(0 < value < math.inf for value in candidates):
+            raise ValueError("every C must be a number above 0")
+        if len(set(candidates)) < len(candidates):
+            raise ValueError("each C must be named once")
         return sorted(candidates)

@@ -28,16 +28,22 @@ class Evaluation:
 
 
 def evaluate(
-    params: EvaluateParams, discriminator: Discriminator, corpus: Images, labelled: Images, device: torch.device
+    params: EvaluateParams,
+    discriminator: Discriminator,
+    trained_on: dict[str, Any],
+    corpus: Images,
+    labelled: Images,
+    device: torch.device,
 ) -> Evaluation:
     """Probe `discriminator`, and with the same solver and choice of C raw pixels and an untrained discriminator.
 
-    The untrained one's batch-norm statistics are averaged over `corpus`; other sizes are resized as its images were.
+    `trained_on` is what its config says of its corpus: sets of another size are resized as that was. The untrained
+    one's batch-norm statistics are averaged over `corpus`.
     """
     keep_freed_memory()
     labels = {split: labelled.labels(split) for split in ("train", "test")}
     pixels = {
-        split: np.concatenate(list(labelled.squares(labelled.rows(split), SIZE, corpus.manifest["resize"])))
+        split: np.concatenate(list(labelled.squares(labelled.rows(split), SIZE, trained_on["resize"])))
         for split in labels
     }
 
@@ -77,7 +83,7 @@ def evaluate(
         "train_images": len(labels["train"]),
         "test_images": count,
         # Unlike the paper's, such a discriminator has seen the training images, though never a label.
-        "trained_on_this_set": corpus.manifest["corpus"]["name"] == labelled.manifest["name"],
+        "trained_on_this_set": trained_on["name"] == labelled.manifest["name"],
     }
     return Evaluation(metrics, labelled.classes, labels["test"], trained, pixels["test"])
 

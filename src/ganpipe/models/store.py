@@ -11,6 +11,7 @@ from torch import nn
 
 from ganpipe import files
 from ganpipe.errors import UserError
+from ganpipe.manifest import SCHEMA
 from ganpipe.models.dcgan import Discriminator, Generator, place
 
 N = TypeVar("N", bound=nn.Module)
@@ -28,7 +29,7 @@ def save_gan(folder: Path, generator: Generator, discriminator: Discriminator, a
             draft.write_bytes(safetensors.torch.save(state))
         checksums[name] = files.sha256(path)
     config = {
-        "schema": files.SCHEMA,
+        "schema": SCHEMA,
         "network": "dcgan32",
         "width": discriminator.width,
         "latent": generator.latent,
@@ -49,7 +50,7 @@ def load_config(folder: Path) -> dict[str, Any]:
         raise UserError(f"{folder / CONFIG} is not JSON: {error}") from None
     if (
         not isinstance(config, dict)
-        or config.get("schema") != files.SCHEMA
+        or config.get("schema") != SCHEMA
         or config.get("network") != "dcgan32"
         or not {"width", "latent", "sha256"} <= config.keys()
     ):

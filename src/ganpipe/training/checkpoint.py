@@ -12,7 +12,6 @@ import torch
 import ganpipe
 from ganpipe import files
 
-ROOT = Path(".ckpt")
 KEEP = 2
 NAME = re.compile(r"step-(\d{9})-([0-9a-f]{16})\.pt")
 CODE = ("models", "training")  # packages whose text determines what a training computes
@@ -26,18 +25,19 @@ def folder_for(stage: str, what_determines: dict[str, Any]) -> Path:
         for part in CODE
         for path in sorted((package / part).glob("*.py"))
     }
-    return ROOT / stage / files.digest({**what_determines, "code": code, "torch": torch.__version__})
+    return files.work_folder() / stage / files.digest({**what_determines, "code": code, "torch": torch.__version__})
 
 
 def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
-    """Write the state after `step` steps, then remove all but the newest few."""
+    """Write the state after `step` steps, then remove those before it but the newest few; a longer training's stay."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     data = buffer.getbuffer()
     path = folder / f"step-{step:09}-{hashlib.sha256(data).hexdigest()[:16]}.pt"
     with files.atomic(path) as draft:
         draft.write_bytes(data)
-    for _, old in _listed(folder)[KEEP:]:
+    earlier = [old for at, old in _listed(folder) if at <= step and old != path]
+    for old in earlier[KEEP - 1 :]:
         old.unlink()
     return path
 

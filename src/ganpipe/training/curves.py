@@ -23,9 +23,13 @@ class Means:
             total, count = self._sums.get(name, (torch.zeros_like(value), 0))
             self._sums[name] = (total + value, count + 1)
 
+    def peek(self) -> Row:
+        """The means of all that was added since the last `take`."""
+        return {name: float(total) / count for name, (total, count) in self._sums.items()}
+
     def take(self) -> Row:
-        """The means of all that was added since the last call."""
-        row = {name: float(total) / count for name, (total, count) in self._sums.items()}
+        """The same, and begin anew."""
+        row = self.peek()
         self._sums.clear()
         return row
 

@@ -80,8 +80,8 @@ def train(
     # Show what there is.
     fixed = noise(SAMPLE_COUNT, params.latent, device, params.seed, SAMPLES)
     samples = {step: work / f"samples-{step:09}.png" for step in _sample_steps(params)}
-    if start == 0:
-        _save_samples(generator, fixed, samples[0])
+    if start in samples and not samples[start].exists():  # also where a longer training was stopped just here
+        _save_samples(generator, fixed, samples[start])
     for row in curves:
         on_tick(row)
     for step, picture in samples.items():
@@ -104,6 +104,7 @@ def train(
                 progress.note = ", ".join(f"{name} {curves[-1].get(name, 0):.3f}" for name in ("loss_d", "loss_g"))
                 on_tick(curves[-1])
             if tick or signals.caught or done == params.steps:
+                _refuse_divergence(done, means.peek(), work)
                 checkpoint.save(work, done, {"update": update.state(), "means": means.state(), "curves": curves})
             if signals.caught:
                 raise KeyboardInterrupt
@@ -146,12 +147,17 @@ def _save_samples(generator: Generator, z: Tensor, path: Path) -> None:
 
 def _row(step: int, means: Means, work: Path) -> Row:
     row = {"step": step, **means.take()}
+    _refuse_divergence(step, row, work)
+    return row
+
+
+def _refuse_divergence(step: int, row: Row, work: Path) -> None:
+    """Before anything is kept of it: a checkpoint is never of a training that is lost."""
     if not all(math.isfinite(value) for value in row.values()):
         raise UserError(
             f"the training diverged before step {step:,}: {row}. The last good checkpoint is kept in {work}; lower "
             "train.learning_rate, or set train.precision to fp32"
         )
-    return row
 
 
 class _Signals:

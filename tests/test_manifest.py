@@ -1,0 +1,46 @@
+"""A manifest is read, or a sentence says why not."""
+
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ganpipe.errors import UserError
+from ganpipe.files import write_json
+from ganpipe.manifest import MANIFEST, SCHEMA, read_manifest
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def test_manifest_is_read() -> None:
+    write_json(Path(MANIFEST), {"schema": SCHEMA, "count": 3})
+    assert read_manifest(Path()) == {"schema": SCHEMA, "count": 3}
+
+
+def test_no_folder_and_no_manifest_are_the_same_to_the_user() -> None:
+    Path("folder").mkdir()
+    for name in ("folder", "nowhere"):
+        with pytest.raises(UserError, match=rf"{name} has no manifest\.json: run the stage that makes it"):
+            read_manifest(Path(name))
+
+
+def test_another_schema_is_named() -> None:
+    write_json(Path(MANIFEST), {"schema": SCHEMA + 1})
+    with pytest.raises(UserError, match=f"is of schema {SCHEMA + 1}, this reads {SCHEMA}"):
+        read_manifest(Path())
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.binary(max_size=30) | JSON.map(lambda value: json.dumps(value).encode()))
+def test_any_other_content_is_a_user_error(content: bytes) -> None:
+    with TemporaryDirectory() as folder:
+        (Path(folder) / MANIFEST).write_bytes(content)
+        with pytest.raises(UserError, match="dvc repro"):
+            read_manifest(Path(folder))
