@@ -102,7 +102,9 @@ def test_on_a_terminal_the_line_is_overwritten(clock: Clock, monkeypatch: pytest
             for _ in range(3):
                 clock.now += 0.3
                 work.advance()
-        seen = screen.read(4096).decode()
+        seen = ""
+        while not seen.endswith("\n"):
+            seen += screen.read(4096).decode()
     assert seen.count("\r\x1b[K") == 4
     assert seen.count("\n") == 1
     assert seen.endswith("work: 3/3 files (100 %), 3/s in 0:01\r\n")

@@ -8,10 +8,13 @@ LOG_SECONDS, TERMINAL_SECONDS = 15.0, 0.2
 
 
 class Progress:
-    """Counts `total` units of work under `label`, with rate and time left; use as a context manager."""
+    """Counts `total` units of work under `label`, with rate and time left; use as a context manager.
 
-    def __init__(self, label: str, total: int, unit: str, done: int = 0) -> None:
-        self.label, self.total, self.unit, self.done = label, total, unit, done
+    `silent` where another process of the same work speaks.
+    """
+
+    def __init__(self, label: str, total: int, unit: str, done: int = 0, silent: bool = False) -> None:
+        self.label, self.total, self.unit, self.done, self.silent = label, total, unit, done, silent
         self.note = ""  # shown at the end of the line: the latest loss, say
         self._terminal = sys.stderr.isatty()
         self._start, self._first = time.monotonic(), done
@@ -41,6 +44,8 @@ class Progress:
 
     def _show(self, last: bool = False) -> None:
         self._shown = time.monotonic()
+        if self.silent:
+            return
         if self._terminal:
             sys.stderr.write(f"\r\x1b[K{self.line()}" + ("\n" if last else ""))
         else:

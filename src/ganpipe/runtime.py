@@ -1,11 +1,12 @@
-"""Where and how to compute: device, precision, seeds, memory, the pool of processes."""
+"""Where and how to compute: device, precision, seeds, memory, the processes of one training, the pool of processes."""
 
 import ctypes
 import multiprocessing
 import os
 import platform
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
@@ -25,7 +26,8 @@ def choose_device() -> "torch.device":
 
     wanted = os.environ.get("GANPIPE_DEVICE", "").strip()
     if not wanted:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        # Under torchrun each process has a GPU of its own.
+        return torch.device(f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(wanted)
     except RuntimeError:
@@ -64,6 +66,63 @@ def keep_freed_memory() -> None:
     libc.mallopt(mmap_threshold, 32 << 20)  # the largest that glibc accepts
     libc.mallopt(trim_threshold, 2**31 - 1)
     libc.mallopt(top_pad, 256 << 20)
+
+
+def world() -> tuple[int, int]:
+    """Rank of this process and how many share this training: 0 of 1 outside `torchrun` and its like."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
+@contextmanager
+def joined(device: "torch.device") -> Iterator[None]:
+    """Join the other processes of this training, where there are others; a lost one ends this one with a sentence."""
+    rank, size = world()
+    if size == 1:
+        yield
+        return
+    import torch.distributed as dist
+
+    # Tensors on a GPU go by nccl; small agreements between the hosts, which wait for no GPU, by gloo.
+    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield
+    except RuntimeError as error:
+        # What gloo and nccl say when the other end of a connection is gone.
+        if not any(word in str(error) for word in ("onnection", "peer", "NCCL", "remote process")):
+            raise
+        raise UserError(
+            f"process {rank} of {size} lost another one of this training ({str(error).splitlines()[0]}): give the same "
+            "command again to continue from the last checkpoint"
+        ) from None
+    finally:
+        dist.destroy_process_group()
+
+
+def any_of(flag: bool) -> bool:
+    """Whether it is so in any process of this training."""
+    if world()[1] == 1:
+        return flag
+    import torch
+    import torch.distributed as dist
+
+    flags = torch.tensor(int(flag))
+    dist.all_reduce(flags, dist.ReduceOp.MAX)
+    return bool(flags)
+
+
+def average_over_processes(tensors: "Sequence[torch.Tensor]") -> None:
+    """Replace each, in place, by its mean over the processes of this training."""
+    size = world()[1]
+    if size == 1 or not tensors:
+        return
+    import torch
+    import torch.distributed as dist
+
+    flat = torch.cat([tensor.detach().flatten().float() for tensor in tensors])
+    dist.all_reduce(flat)
+    flat /= size
+    for tensor, mean in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
+        tensor.detach().copy_(mean.view_as(tensor))
 
 
 def mix_seed(*parts: int) -> int:

@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from ganpipe import comparison, files
+from ganpipe.runtime import world
 from ganpipe.settings import read_params
 
 T = TypeVar("T")
@@ -100,7 +101,7 @@ def track(stage: str, inputs: dict[str, str], name: str | None = None, parent_of
     `inputs` maps what the stage reads to checksums and becomes tags. `parent_of` is the checksum of the weights whose
     training this run is to be nested in.
     """
-    run = Run(_import_mlflow())
+    run = Run(_import_mlflow() if world()[0] == 0 else None)  # of several processes the first one speaks
     settings = _flat(read_params())
     ticket = files.work_folder() / "tracking" / files.digest({"stage": stage, "inputs": inputs, "settings": settings})
     run.attempt("start", lambda mlflow: _start(mlflow, run, ticket, stage, name or stage, inputs, parent_of, settings))

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ganpipe.models.dcgan import Discriminator, Generator, initialise
+from ganpipe.models.dcgan import ARCHITECTURES, Discriminator, Generator, fold, initialise
 
 # The paper's 32x32 networks at their own width, (channels in, channels out) of each 3x3 convolution, from its text.
 PAPER_D = [(3, 128), (128, 128), (128, 256), (256, 256), (256, 512), (512, 512)]
@@ -114,3 +114,85 @@ def test_every_parameter_learns() -> None:
     for network in (generator, discriminator):
         assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
         assert all(float(p.grad.abs().max()) > 0 for p in network.parameters() if p.grad is not None)
+
+
+# The other tables at a width of 4: (channels, side) of every map, D's from the first layer, G's after the linear map.
+MAPS = {
+    "dcgan64": ([(4, 32), (8, 16), (16, 8), (32, 4)], [(16, 8), (8, 16), (4, 32), (3, 64)]),
+    "svhn32": ([(4, 16), (8, 8), (16, 4)], [(8, 8), (4, 16), (3, 32)]),
+    "dcgan28": ([(4, 14), (8, 7)], [(4, 14), (3, 28)]),
+}
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_the_other_tables_have_their_shapes(name: str) -> None:
+    discriminator, generator, shapes = Discriminator(4, name), Generator(4, 5, name), []
+    for module in generator.modules():
+        if isinstance(module, nn.ConvTranspose2d):
+            module.register_forward_hook(lambda _module, _inputs, out: shapes.append(tuple(out.shape[1:3])))
+    images = generator(torch.zeros(2, 5))
+    assert [tuple(m.shape[1:3]) for m in discriminator.activations(images)] == MAPS[name][0]
+    assert shapes == MAPS[name][1]
+    assert discriminator(images).shape == (2,)
+    assert discriminator.features(images).shape == (2, discriminator.feature_count)
+
+
+def test_figure_1_at_its_width() -> None:
+    with torch.device("meta"):
+        generator, discriminator = Generator(128, 100, "dcgan64"), Discriminator(128, "dcgan64")
+    maps = [(1024, 512), (512, 256), (256, 128), (128, 3)]
+    norms = 2 * (1024 + 512 + 256 + 128)
+    assert parameters(generator) == 100 * 1024 * 16 + 25 * sum(a * b for a, b in maps) + norms
+    down = [(3, 128), (128, 256), (256, 512), (512, 1024)]
+    assert parameters(discriminator) == 25 * sum(a * b for a, b in down) + 2 * (256 + 512 + 1024) + 1024 * 16
+
+
+def test_svhns_released_model_has_7168_features() -> None:
+    with torch.device("meta"):
+        assert Discriminator(64, "svhn32").feature_count == 7_168
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_no_table_has_biases_under_batch_norm_and_all_have_them_without(name: str) -> None:
+    for network in (Discriminator(2, name), Generator(2, 4, name)):
+        assert not [key for key, _ in network.named_parameters() if key.endswith("bias") and "norm" not in key]
+    bare = Discriminator(2, name, "none")
+    assert all(conv.bias is not None for conv in bare.convs)
+    assert not any("norm" in key for key, _ in bare.named_parameters())
+
+
+def test_a_spectral_norm_makes_the_largest_singular_value_one() -> None:
+    network = Discriminator(8, normalisation="spectral")
+    initialise(network, torch.Generator().manual_seed(0))
+    for module in [*network.convs, network.head]:
+        assert torch.linalg.matrix_norm(module.weight.flatten(1), 2).item() == pytest.approx(1, abs=0.05)
+
+
+def test_a_spectral_norm_starts_from_the_seed_and_from_nothing_else() -> None:
+    states = []
+    for elsewhere in (1, 2):
+        torch.manual_seed(elsewhere)
+        network = Discriminator(3, normalisation="spectral")
+        initialise(network, torch.Generator().manual_seed(7))
+        states.append(network.state_dict())
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+def test_folded_weights_compute_the_same() -> None:
+    network, images = Discriminator(3, normalisation="spectral", rotation=True).eval(), torch.rand(4, 3, 32, 32)
+    initialise(network, torch.Generator().manual_seed(0))
+    before = network(images), network.rotations(images)
+    plain = Discriminator(3, normalisation="none", rotation=True)
+    plain.load_state_dict(fold(network).state_dict())
+    torch.testing.assert_close((plain(images), plain.rotations(images)), before)
+
+
+@pytest.mark.parametrize("width", [4, 32])
+def test_without_normalisation_the_signal_does_not_fade(width: int) -> None:
+    network = Discriminator(width, normalisation="none")
+    initialise(network, torch.Generator().manual_seed(0))
+    images = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    with torch.no_grad():
+        maps = network.activations(images)
+    first, last = float(maps[0].std()), float(maps[-1].std())
+    assert 0.2 < last / first < 5

@@ -9,34 +9,34 @@ from torch import nn
 
 from ganpipe import files
 from ganpipe.errors import UserError
-from ganpipe.models.dcgan import Discriminator, Generator
+from ganpipe.models.dcgan import Discriminator, Generator, Normalisation, fold, place
 from ganpipe.models.store import CONFIG, load_config, load_discriminator, load_generator, save_gan
 
 CPU = torch.device("cpu")
 NAMES = ("generator", "discriminator")
 
 
-def gan(width: int = 2, latent: int = 5) -> tuple[Generator, Discriminator]:
+def gan(width: int = 2, latent: int = 5) -> dict[str, Generator | Discriminator]:
     """With random values everywhere, the statistics included."""
     generator, discriminator = Generator(width, latent), Discriminator(width)
     source = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for tensor in (*generator.state_dict().values(), *discriminator.state_dict().values()):
             tensor.normal_(generator=source)
-    return generator, discriminator
+    return {"generator": generator, "discriminator": discriminator}
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A saved model; tests that damage one work on a copy or put back what they changed."""
     folder = tmp_path_factory.mktemp("models") / "gan"
-    save_gan(folder, *gan(), {"steps": 7})
+    save_gan(folder, gan(), {"steps": 7})
     return folder
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    save_gan(tmp_path, *gan(), {})
+    save_gan(tmp_path, gan(), {})
     return tmp_path
 
 
@@ -47,18 +47,25 @@ def same(a: nn.Module, b: nn.Module) -> bool:
 
 
 def test_networks_come_back_bit_by_bit(whole: Path) -> None:
-    generator, discriminator = gan()
-    assert same(load_generator(whole, CPU), generator)
-    assert same(load_discriminator(whole, CPU), discriminator)
-    assert any("variance" in name for name in discriminator.state_dict())
+    networks = gan()
+    assert same(load_generator(whole, CPU), networks["generator"])
+    assert same(load_discriminator(whole, CPU), networks["discriminator"])
+    assert any("variance" in name for name in networks["discriminator"].state_dict())
+
+
+@pytest.mark.parametrize("normalisation", ["spectral", "none"])
+def test_networks_of_other_shapes_come_back_too(tmp_path: Path, normalisation: Normalisation) -> None:
+    generator = Generator(2, 3, "dcgan64")
+    discriminator = fold(Discriminator(3, "dcgan64", normalisation, rotation=True))
+    save_gan(tmp_path, {"generator": generator, "discriminator": discriminator}, {})
+    assert same(load_generator(tmp_path, CPU), generator)
+    assert same(load_discriminator(tmp_path, CPU), discriminator)
 
 
 def test_memory_layout_is_not_saved(tmp_path: Path) -> None:
-    generator, discriminator = gan()
-    plain = save_gan(tmp_path / "plain", generator, discriminator, {})
-    last = torch.channels_last
-    turned = generator.to(memory_format=last), discriminator.to(memory_format=last)  # type: ignore[call-overload]
-    assert save_gan(tmp_path / "turned", *turned, {}) == plain
+    plain = save_gan(tmp_path / "plain", gan(), {})
+    turned = {name: place(network, CPU) for name, network in gan().items()}
+    assert save_gan(tmp_path / "turned", turned, {}) == plain
 
 
 def test_loaded_networks_are_for_inference(whole: Path) -> None:
@@ -78,7 +85,9 @@ def test_files_are_safetensors_and_json_only(whole: Path) -> None:
 
 def test_config_says_how_to_build_the_networks_and_what_the_files_hold(whole: Path) -> None:
     config = load_config(whole)
-    assert (config["width"], config["latent"], config["steps"]) == (2, 5, 7)
+    assert config["generator"] == {"width": 2, "latent": 5, "architecture": "dcgan32"}
+    assert config["discriminator"]["width"] == 2
+    assert config["steps"] == 7
     assert config["sha256"] == {name: files.sha256(whole / f"{name}.safetensors") for name in NAMES}
 
 
@@ -102,7 +111,7 @@ def test_a_broken_config_is_the_users_to_mend(folder: Path, content: bytes) -> N
         load_discriminator(folder, CPU)
 
 
-@pytest.mark.parametrize("change", [{"schema": 0}, {"network": "another"}, {"width": None}])
+@pytest.mark.parametrize("change", [{"schema": 0}, {"network": "another"}, {"generator": None}])
 def test_a_config_of_another_form_is_the_users_to_mend(folder: Path, change: dict[str, object]) -> None:
     config = {**load_config(folder), **change}
     (folder / CONFIG).write_text(json.dumps({key: value for key, value in config.items() if value is not None}))
@@ -123,7 +132,7 @@ def test_truncated_weights_are_the_users_to_mend(whole: Path, share: float) -> N
 
 
 def test_weights_of_another_width_are_the_users_to_mend(folder: Path, tmp_path: Path) -> None:
-    save_gan(tmp_path / "other", *gan(width=3), {})
+    save_gan(tmp_path / "other", gan(width=3), {})
     for name in NAMES:
         (tmp_path / "other" / f"{name}.safetensors").replace(folder / f"{name}.safetensors")
     for load in (load_generator, load_discriminator):
@@ -138,7 +147,7 @@ def test_one_networks_weights_are_not_the_others(folder: Path) -> None:
 
 
 def test_a_flipped_bit_in_the_weights_is_noticed() -> None:
-    save_gan(Path("gan"), Generator(2, 4), Discriminator(2), {})
+    save_gan(Path("gan"), gan(), {})
     path = Path("gan/discriminator.safetensors")
     data = bytearray(path.read_bytes())
     data[-1] ^= 1

@@ -1,28 +1,98 @@
 import pytest
 import torch
+from torch import Tensor
 
-from ganpipe.training.losses import discriminator_loss, generator_loss
+from ganpipe.training.losses import OBJECTIVES, scaled_loss, smoothed_targets
 
-LOGITS = torch.linspace(-6, 6, 25, dtype=torch.float64)
-
-
-def test_losses_are_the_papers_cross_entropies() -> None:
-    real, fake = LOGITS, LOGITS.flip(0) * 0.5
-    expected = -(torch.log(torch.sigmoid(real)).mean() + torch.log(1 - torch.sigmoid(fake)).mean())
-    assert discriminator_loss(real, fake).item() == pytest.approx(expected.item(), rel=1e-12)
-    assert generator_loss(fake).item() == pytest.approx(-torch.log(torch.sigmoid(fake)).mean().item(), rel=1e-12)
+REAL = torch.linspace(-6, 6, 25, dtype=torch.float64)
+FAKE = REAL.flip(0) * 0.5 + 0.1
+ONE = torch.ones_like(REAL)
 
 
-def test_gradients_have_their_closed_form() -> None:
-    real, fake = LOGITS.clone().requires_grad_(), LOGITS.clone().requires_grad_()
-    by_real, by_fake = torch.autograd.grad(discriminator_loss(real, fake), (real, fake))
-    assert torch.allclose(by_real, (torch.sigmoid(LOGITS) - 1) / len(LOGITS))
-    assert torch.allclose(by_fake, torch.sigmoid(LOGITS) / len(LOGITS))
-    (by_generated,) = torch.autograd.grad(generator_loss(fake), fake)
-    assert torch.allclose(by_generated, (torch.sigmoid(LOGITS) - 1) / len(LOGITS))
+def s(x: Tensor) -> Tensor:
+    return torch.sigmoid(x)
 
 
-def test_huge_logits_stay_finite() -> None:
+# Of each objective, written out: D's loss, its derivatives by each real and each fake logit, G's loss and derivative.
+EXPECTED = {
+    "non_saturating": (
+        -(s(REAL).log() + (1 - s(FAKE)).log()).mean(),
+        s(REAL) - 1,
+        s(FAKE),
+        -s(FAKE).log().mean(),
+        s(FAKE) - 1,
+    ),
+    "saturating": (
+        -(s(REAL).log() + (1 - s(FAKE)).log()).mean(),
+        s(REAL) - 1,
+        s(FAKE),
+        (1 - s(FAKE)).log().mean(),
+        -s(FAKE),
+    ),
+    "hinge": (
+        ((1 - REAL).clamp(min=0) + (1 + FAKE).clamp(min=0)).mean(),
+        -(REAL < 1).double(),
+        (FAKE > -1).double(),
+        -FAKE.mean(),
+        -ONE,
+    ),
+    "least_squares": (
+        0.5 * ((REAL - 1) ** 2 + FAKE**2).mean(),
+        REAL - 1,
+        FAKE,
+        0.5 * ((FAKE - 1) ** 2).mean(),
+        FAKE - 1,
+    ),
+    "wasserstein": (FAKE.mean() - REAL.mean(), -ONE, ONE, -FAKE.mean(), -ONE),
+    "relativistic": (
+        -s(REAL - FAKE).log().mean(),
+        s(REAL - FAKE) - 1,
+        1 - s(REAL - FAKE),
+        -s(FAKE - REAL).log().mean(),
+        s(FAKE - REAL) - 1,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_losses_and_gradients_have_their_closed_forms(name: str) -> None:
+    objective, (loss_d, by_real, by_fake, loss_g, by_generated) = OBJECTIVES[name], EXPECTED[name]
+    real, fake = REAL.clone().requires_grad_(), FAKE.clone().requires_grad_()
+    loss = objective.discriminator(real, fake)
+    torch.testing.assert_close(loss.detach(), loss_d)
+    for found, expected in zip(torch.autograd.grad(loss, (real, fake)), (by_real, by_fake), strict=True):
+        torch.testing.assert_close(found, expected / len(REAL))
+    loss = objective.generator(real.detach(), fake)
+    torch.testing.assert_close(loss.detach(), loss_g)
+    torch.testing.assert_close(torch.autograd.grad(loss, fake)[0], by_generated / len(REAL))
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_only_the_paired_generator_looks_at_real_images(name: str) -> None:
+    losses = {float(OBJECTIVES[name].generator(real, FAKE)) for real in (REAL, REAL + 1)}
+    assert (len(losses) == 2) == OBJECTIVES[name].paired
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_huge_logits_stay_finite(name: str) -> None:
     huge = torch.tensor([1e4, -1e4])
-    assert torch.isfinite(discriminator_loss(huge, huge))
-    assert torch.isfinite(generator_loss(huge))
+    assert torch.isfinite(OBJECTIVES[name].discriminator(huge, huge.flip(0)))
+    assert torch.isfinite(OBJECTIVES[name].generator(huge, huge.flip(0)))
+
+
+def test_smoothing_the_target_is_cross_entropy_with_it() -> None:
+    target = torch.full_like(REAL, 0.9)
+    cross_entropy = torch.nn.functional.binary_cross_entropy_with_logits
+    expected = cross_entropy(REAL, target) + cross_entropy(FAKE, torch.zeros_like(FAKE))
+    torch.testing.assert_close(smoothed_targets(0.1)(REAL, FAKE), expected)
+
+
+def test_scaling_the_loss_is_something_else() -> None:
+    expected = 0.9 * -s(REAL).log().mean() - (1 - s(FAKE)).log().mean()
+    torch.testing.assert_close(scaled_loss(0.1)(REAL, FAKE), expected)
+    assert not torch.isclose(scaled_loss(0.1)(REAL, FAKE), smoothed_targets(0.1)(REAL, FAKE))
+
+
+@pytest.mark.parametrize("make", [smoothed_targets, scaled_loss])
+def test_no_smoothing_is_the_plain_loss(make: object) -> None:
+    torch.testing.assert_close(make(0.0)(REAL, FAKE), EXPECTED["non_saturating"][0])  # type: ignore[operator]

@@ -1,22 +1,27 @@
 import copy
+from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
 from ganpipe.corpus.shards import Images
-from ganpipe.models.dcgan import Discriminator, Generator, initialise
-from ganpipe.training.batches import RealBatches, noise
-from ganpipe.training.step import AlternatingStep
+from ganpipe.models.dcgan import Discriminator, Generator
+from ganpipe.training.batches import Batches
+from ganpipe.training.loop import build
+from ganpipe.training.step import Step
 from support.settings import train_params
 
 CPU = torch.device("cpu")
 
 
-def made() -> tuple[Generator, Discriminator]:
-    generator, discriminator = Generator(4, 16), Discriminator(4)
-    for network in (generator, discriminator):
-        initialise(network, torch.Generator().manual_seed(1))
-    return generator, discriminator
+def made(precision: torch.dtype = torch.float32, **changes: Any) -> Step:
+    params = train_params(width=4, latent=16, **changes)
+    return Step(params, *build(params, CPU), precision)
+
+
+def batches(corpus: Images, **changes: Any) -> Batches:
+    return Batches(corpus, train_params(latent=16, **changes), CPU)
 
 
 def weights(network: nn.Module) -> dict[str, torch.Tensor]:
@@ -28,59 +33,146 @@ def same(before: dict[str, torch.Tensor], network: nn.Module) -> bool:
 
 
 def test_even_steps_move_only_g_and_odd_ones_only_d(corpus: Images) -> None:
-    generator, discriminator = made()
-    update = AlternatingStep(train_params(), generator, discriminator, torch.float32)
-    real = RealBatches(corpus, 8, 0, CPU)
+    update, given = made(), batches(corpus)
     for step in range(4):
-        before = weights(generator), weights(discriminator)
-        update(step, real(step), noise(8, 16, CPU, step))
-        assert same(before[0], generator) == (step % 2 == 1)
-        assert same(before[1], discriminator) == (step % 2 == 0)
+        before = weights(update.generator), weights(update.discriminator)
+        update(step, given(step))
+        assert same(before[0], update.generator) == (step % 2 == 1)
+        assert same(before[1], update.discriminator) == (step % 2 == 0)
+
+
+def reference_step(network: nn.Module, loss: torch.Tensor, rate: float) -> None:
+    """Adam's first step, written out: rate * g / (|g| + eps)."""
+    for weight, gradient in zip(
+        network.parameters(), torch.autograd.grad(loss, list(network.parameters())), strict=True
+    ):
+        weight.data -= rate * gradient / (gradient.abs() + 1e-8)
+
+
+def loss_g(g: Generator, d: Discriminator, z: torch.Tensor) -> torch.Tensor:
+    return -torch.log(torch.sigmoid(d(g(z)))).mean()
+
+
+def loss_d(g: Generator, d: Discriminator, real: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+    return -torch.log(torch.sigmoid(d(real))).mean() - torch.log(1 - torch.sigmoid(d(g(z).detach()))).mean()
+
+
+def close(update: Step, g: Generator, d: Discriminator) -> None:
+    for mine, theirs in ((update.generator, g), (update.discriminator, d)):
+        for name, tensor in mine.state_dict().items():
+            torch.testing.assert_close(tensor, theirs.state_dict()[name], atol=2e-5, rtol=0)
 
 
 def test_the_first_updates_are_adams_on_the_papers_gradients(corpus: Images) -> None:
-    generator, discriminator = made()
-    reference = copy.deepcopy((generator, discriminator))
-    params = train_params(learning_rate=1e-3)
-    update = AlternatingStep(params, generator, discriminator, torch.float32)
-    real, z = RealBatches(corpus, 8, 0, CPU)(0), noise(8, 16, CPU, 5)
-    update(0, real, z)
-    update(1, real, z)
-    # Adam's first step is rate * g / (|g| + eps), written out here for both networks in turn.
-    g, d = reference
-    loss = -torch.log(torch.sigmoid(d(g(z)))).mean()
-    for weight, gradient in zip(g.parameters(), torch.autograd.grad(loss, list(g.parameters())), strict=True):
-        weight.data -= 1e-3 * gradient / (gradient.abs() + 1e-8)
-    loss = -torch.log(torch.sigmoid(d(real))).mean() - torch.log(1 - torch.sigmoid(d(g(z).detach()))).mean()
-    for weight, gradient in zip(d.parameters(), torch.autograd.grad(loss, list(d.parameters())), strict=True):
-        weight.data -= 1e-3 * gradient / (gradient.abs() + 1e-8)
-    for mine, theirs in ((generator, g), (discriminator, d)):
-        for name, tensor in mine.state_dict().items():
-            assert torch.allclose(tensor, theirs.state_dict()[name], atol=2e-5), name
+    update, batch = made(learning_rate=1e-3), batches(corpus)(0)
+    g, d = copy.deepcopy((update.generator, update.discriminator))
+    update(0, batch)
+    update(1, batch)
+    reference_step(g, loss_g(g, d, batch.z), 1e-3)
+    reference_step(d, loss_d(g, d, batch.real, batch.z), 1e-3)
+    close(update, g, d)
 
 
-def test_state_continues_to_the_same_bits(corpus: Images) -> None:
-    real = RealBatches(corpus, 8, 0, CPU)
+def test_a_simultaneous_step_is_d_and_then_g_against_it(corpus: Images) -> None:
+    update, batch = made(updates="simultaneous", learning_rate=1e-3), batches(corpus)(0)
+    g, d = copy.deepcopy((update.generator, update.discriminator))
+    update(0, batch)
+    reference_step(d, loss_d(g, d, batch.real, batch.z), 1e-3)
+    reference_step(g, loss_g(g, d, batch.z), 1e-3)
+    close(update, g, d)
 
-    def run(update: AlternatingStep, steps: range) -> None:
+
+OPTIONS: list[dict[str, Any]] = [
+    {"objective": "saturating"},
+    {"objective": "hinge"},
+    {"objective": "least_squares"},
+    {"objective": "wasserstein", "gradient_penalty": 10.0},
+    {"objective": "relativistic"},
+    {"label_smoothing": 0.1},
+    {"label_smoothing": 0.1, "smoothing": "loss"},
+    {"r1": 1.0},
+    {"r2": 1.0},
+    {"gradient_penalty": 10.0},
+    {"normalisation": "spectral"},
+    {"normalisation": "none"},
+    {"augment": "diffaugment"},
+    {"rotation": 1.0},
+    {"updates": "simultaneous"},
+    {"generator_width": 3},
+    {"noise": "normal"},
+    {"schedule": "linear"},
+    {"schedule": "cosine"},
+    {"discriminator_schedule": "cosine"},
+    {"discriminator_learning_rate": 1e-4},
+    {"discriminator_beta1": 0.0},
+    {"discriminator_beta2": 0.9},
+    {"average": 0.9},
+]
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("changes", OPTIONS, ids=lambda changes: ",".join(f"{k}={v}" for k, v in changes.items()))
+def test_every_option_moves_both_networks_its_own_way(
+    changes: dict[str, Any], precision: torch.dtype, corpus: Images
+) -> None:
+    plain, update = made(precision), made(precision, **changes)
+    before = [weights(network) for network in (update.generator, update.discriminator)]
+    for step in range(16):
+        plain(step, batches(corpus)(step))
+        seen = update(step, batches(corpus, **changes)(step))
+        assert all(torch.isfinite(value) for value in seen.values())
+    for held, network in zip(before, (update.generator, update.discriminator), strict=True):
+        assert all(torch.isfinite(tensor).all() for tensor in network.state_dict().values())
+        assert not same(held, network)
+    if "average" in changes:  # which leaves the training itself alone
+        assert update.generator_average is not None and update.discriminator_average is not None
+        assert not same(weights(update.generator), update.generator_average.network)
+        assert same(weights(plain.generator), update.generator)
+    else:
+        ours, theirs = (list(step.discriminator.state_dict().values()) for step in (update, plain))
+        assert len(ours) != len(theirs) or not all(map(torch.equal, ours, theirs))
+
+
+def test_each_player_has_its_own_rate_and_decays(corpus: Images) -> None:
+    own: dict[str, Any] = {"discriminator_learning_rate": 1e-5, "discriminator_beta1": 0.0, "discriminator_beta2": 0.9}
+    update = made(
+        learning_rate=1e-3, beta1=0.5, beta2=0.999, schedule="linear", discriminator_schedule="constant", **own
+    )
+    update(15, batches(corpus)(15))  # of 20: three quarters
+    g, d = (update.optimizers[name].param_groups[0] for name in ("generator", "discriminator"))
+    assert (g["lr"], g["betas"]) == (pytest.approx(1e-3 * 0.5), (0.5, 0.999))
+    assert (d["lr"], d["betas"]) == (1e-5, (0.0, 0.9))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"updates": "simultaneous", "average": 0.9, "normalisation": "spectral", "rotation": 1.0, "schedule": "cosine"},
+    ],
+)
+def test_state_continues_to_the_same_bits(changes: dict[str, Any], corpus: Images) -> None:
+    given = batches(corpus, **changes)
+
+    def run(update: Step, steps: range) -> None:
         for step in steps:
-            update(step, real(step), noise(8, 16, CPU, step))
+            update(step, given(step))
 
-    straight = AlternatingStep(train_params(), *made(), torch.float32)
+    straight = made(**changes)
     run(straight, range(6))
     middle = copy.deepcopy(straight.state())
     run(straight, range(6, 12))
-    resumed = AlternatingStep(train_params(), *made(), torch.float32)
+    resumed = made(**changes)
     resumed.load_state(middle)
     run(resumed, range(6, 12))
     assert same(weights(straight.generator), resumed.generator)
     assert same(weights(straight.discriminator), resumed.discriminator)
+    if straight.generator_average and resumed.generator_average:
+        assert same(weights(straight.generator_average.network), resumed.generator_average.network)
 
 
 def test_bf16_keeps_weights_and_losses_in_single_precision(corpus: Images) -> None:
-    generator, discriminator = made()
-    update = AlternatingStep(train_params(), generator, discriminator, torch.bfloat16)
-    real = RealBatches(corpus, 8, 0, CPU)
-    seen = {**update(0, real(0), noise(8, 16, CPU, 0)), **update(1, real(1), noise(8, 16, CPU, 1))}
+    update, given = made(torch.bfloat16), batches(corpus)
+    seen = {**update(0, given(0)), **update(1, given(1))}
     assert {value.dtype for value in seen.values()} == {torch.float32}
-    assert {tensor.dtype for tensor in generator.state_dict().values()} == {torch.float32}
+    assert {tensor.dtype for tensor in update.generator.state_dict().values()} == {torch.float32}

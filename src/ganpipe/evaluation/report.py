@@ -11,7 +11,7 @@ from ganpipe.corpus.shards import Images
 from ganpipe.evaluation.features import extract
 from ganpipe.evaluation.params import EvaluateParams
 from ganpipe.evaluation.protocols import Probe, probe, validation_split
-from ganpipe.models.dcgan import SIZE, Discriminator, initialise, place
+from ganpipe.models.dcgan import Discriminator, fold, initialise, place
 from ganpipe.models.pixels import freeze_on
 from ganpipe.runtime import keep_freed_memory, mix_seed
 
@@ -43,7 +43,9 @@ def evaluate(
     keep_freed_memory()
     labels = {split: labelled.labels(split) for split in ("train", "test")}
     pixels = {
-        split: np.concatenate(list(labelled.squares(labelled.rows(split), SIZE, trained_on["resize"])))
+        split: np.concatenate(
+            list(labelled.squares(labelled.rows(split), discriminator.table.size, trained_on["resize"]))
+        )
         for split in labels
     }
 
@@ -59,7 +61,7 @@ def evaluate(
         return result(name, {split: extract(network, pixels[split], device, f"{name}, {split}") for split in pixels})
 
     trained = of_network("trained", discriminator)
-    untrained = of_network("random init", _untrained(discriminator.width, params.seed, corpus, device))
+    untrained = of_network("random init", _untrained(discriminator, params.seed, corpus, device))
     flat = {split: torch.from_numpy(array).to(device).flatten(1).float() / 127.5 - 1 for split, array in pixels.items()}
     raw = result("pixels", flat)
 
@@ -88,9 +90,10 @@ def evaluate(
     return Evaluation(metrics, labelled.classes, labels["test"], trained, pixels["test"])
 
 
-def _untrained(width: int, seed: int, corpus: Images, device: torch.device) -> Discriminator:
+def _untrained(trained: Discriminator, seed: int, corpus: Images, device: torch.device) -> Discriminator:
     """The same shape as training starts from, its statistics frozen on the corpus like the trained one's."""
-    network = Discriminator(width)
+    network = Discriminator(**trained.config)
     initialise(network, torch.Generator().manual_seed(mix_seed(seed)))
+    fold(network)
     freeze_on(place(network, device), len(corpus), corpus.pixels, device)
     return network

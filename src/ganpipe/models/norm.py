@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ganpipe.runtime import world
+
 EPSILON = 1e-8  # the authors' value; torch's default is 1e-5
 
 
@@ -30,9 +32,27 @@ class BatchNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return F.batch_norm(x, self.mean, self.variance, self.weight, self.bias, training=False, eps=EPSILON)
+        if world()[1] > 1:
+            return self._over_all_processes(x)
         if self.collected is None:
             return F.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=EPSILON)
         return self._collecting(x)
+
+    def _over_all_processes(self, x: Tensor) -> Tensor:
+        """The same by the statistics of the whole batch, of which each process holds an equal part."""
+        from torch.distributed.nn import functional as across  # differentiable
+
+        size = world()[1]
+        wide = x.float()
+        mean = across.all_reduce(wide.mean((0, 2, 3))) / size  # type: ignore[no-untyped-call]
+        centred = wide - mean[:, None, None]
+        variance = across.all_reduce(centred.square().mean((0, 2, 3))) / size  # type: ignore[no-untyped-call]
+        if self.collected is not None:
+            self.collected += 1
+            self.mean.lerp_(mean, 1 / self.collected)
+            self.variance.lerp_(variance, 1 / self.collected)
+        scale = self.weight * (variance + EPSILON).rsqrt()
+        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
 
     def _collecting(self, x: Tensor) -> Tensor:
         # A momentum of 1/k makes torch's running average the plain average of k minibatches. It keeps the unbiased

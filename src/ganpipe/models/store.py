@@ -12,31 +12,27 @@ from torch import nn
 from ganpipe import files
 from ganpipe.errors import UserError
 from ganpipe.manifest import SCHEMA
-from ganpipe.models.dcgan import Discriminator, Generator, place
+from ganpipe.models.dcgan import Discriminator, Generator, fold, place
 
 N = TypeVar("N", bound=nn.Module)
 CONFIG = "config.json"
 
 
-def save_gan(folder: Path, generator: Generator, discriminator: Discriminator, about: dict[str, Any]) -> dict[str, str]:
-    """Write both networks, their frozen statistics included, and a config that says how to build them; checksums."""
+def save_gan(folder: Path, networks: dict[str, Generator | Discriminator], about: dict[str, Any]) -> dict[str, str]:
+    """Write networks, with their frozen statistics, by name, and a config that says how to build them; their checksums.
+
+    The names are `generator`, `discriminator` and, of averaged weights, `generator_average`, `discriminator_average`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     checksums = {}
-    for name, network in (("generator", generator), ("discriminator", discriminator)):
+    for name, network in networks.items():
         path = folder / f"{name}.safetensors"
         state = {key: tensor.detach().cpu().contiguous() for key, tensor in network.state_dict().items()}
         with files.atomic(path) as draft:
             draft.write_bytes(safetensors.torch.save(state))
         checksums[name] = files.sha256(path)
-    config = {
-        "schema": SCHEMA,
-        "network": "dcgan32",
-        "width": discriminator.width,
-        "latent": generator.latent,
-        **about,
-        "sha256": checksums,
-    }
-    files.write_json(folder / CONFIG, config)
+    shapes = {name: networks[name].config for name in ("generator", "discriminator")}
+    files.write_json(folder / CONFIG, {"schema": SCHEMA, "network": "dcgan", **shapes, **about, "sha256": checksums})
     return checksums
 
 
@@ -51,8 +47,8 @@ def load_config(folder: Path) -> dict[str, Any]:
     if (
         not isinstance(config, dict)
         or config.get("schema") != SCHEMA
-        or config.get("network") != "dcgan32"
-        or not {"width", "latent", "sha256"} <= config.keys()
+        or config.get("network") != "dcgan"
+        or not {"generator", "discriminator", "sha256"} <= config.keys()
     ):
         raise UserError(f"{folder} is of a form that this version does not read: see {folder / CONFIG}")
     return config
@@ -61,13 +57,13 @@ def load_config(folder: Path) -> dict[str, Any]:
 def load_discriminator(folder: Path, device: torch.device) -> Discriminator:
     """The folder's discriminator, in eval mode with its frozen statistics. UserError if it is missing or damaged."""
     config = load_config(folder)
-    return _load(Discriminator(config["width"]), folder, "discriminator", config, device)
+    return _load(fold(Discriminator(**config["discriminator"])), folder, "discriminator", config, device)
 
 
 def load_generator(folder: Path, device: torch.device) -> Generator:
     """The folder's generator, in eval mode with its frozen statistics. UserError if it is missing or damaged."""
     config = load_config(folder)
-    return _load(Generator(config["width"], config["latent"]), folder, "generator", config, device)
+    return _load(Generator(**config["generator"]), folder, "generator", config, device)
 
 
 def _load(network: N, folder: Path, name: str, config: dict[str, Any], device: torch.device) -> N:

@@ -1,44 +1,91 @@
 """Batches and noise as pure functions of (seed, step), so that a resumed training needs no sampler's state."""
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from ganpipe.corpus.shards import Images
 from ganpipe.errors import UserError
+from ganpipe.models.dcgan import ROTATIONS
 from ganpipe.models.pixels import to_network
-from ganpipe.runtime import mix_seed
+from ganpipe.runtime import mix_seed, world
+from ganpipe.training import augment
+from ganpipe.training.params import TrainParams
 
-WEIGHTS, NOISE, ORDER, SAMPLES, FREEZING = range(5)  # independent streams under one seed
+WEIGHTS, NOISE, ORDER, SAMPLES, FREEZING, DISTORTION, MIXING = range(7)  # independent streams under one seed
 
 
-class RealBatches:
-    """The real batch of each step: every epoch a new seeded order of the corpus, its last incomplete batch left out."""
+class Batch(NamedTuple):
+    """All that a step takes from outside, each process's part of it. Draws that no setting asks for are empty."""
 
-    def __init__(self, images: Images, batch_size: int, seed: int, device: torch.device) -> None:
-        if len(images) < batch_size:
-            raise UserError(f"train.batch_size is {batch_size}, but the corpus holds {len(images)} images: lower it")
-        self.images, self.batch_size, self.seed, self.device = images, batch_size, seed, device
-        self.per_epoch = len(images) // batch_size
+    real: Tensor  # (n, 3, H, W) in [-1, 1]
+    z: Tensor  # (n, latent)
+    distort_real: Tensor  # (n, augment.DRAWS) uniform in (0, 1)
+    distort_fake: Tensor
+    mix: Tensor  # (n,) uniform in (0, 1)
+    turns: Tensor  # (n,) int64, 0 to 3
+
+
+class Batches:
+    """The batch of each step: real images in a new seeded order every epoch, its last incomplete batch left out."""
+
+    def __init__(self, images: Images, params: TrainParams, device: torch.device) -> None:
+        rank, size = world()
+        if len(images) < params.batch_size:
+            raise UserError(
+                f"train.batch_size is {params.batch_size}, but the corpus holds {len(images)} images: lower it"
+            )
+        if params.batch_size % size:
+            raise UserError(f"train.batch_size is {params.batch_size}, which {size} processes cannot share equally")
+        self.images, self.params, self.device = images, params, device
+        self.part = slice(rank * params.batch_size // size, (rank + 1) * params.batch_size // size)
+        self.per_epoch = len(images) // params.batch_size
         self._epoch, self._order = -1, np.empty(0, np.int64)
         # On a GPU the corpus moves there once; a CPU reads it through the memory map.
         self._resident = None
         if device.type == "cuda":
             self._resident = torch.from_numpy(images.pixels(np.arange(len(images)))).to(device)
 
-    def __call__(self, step: int) -> Tensor:
-        """float32 (batch_size, 3, H, W) in [-1, 1]."""
+    def __call__(self, step: int) -> Batch:
+        """The batch of that step, on the device."""
+        params, count = self.params, self.params.batch_size
+        distorting = augment.DRAWS if params.augment == "diffaugment" else 0
+        return Batch(
+            real=self.real(step),
+            z=self._sent(noise(count, params.latent, params.noise, params.seed, NOISE, step)),
+            distort_real=self._sent(uniform(count, distorting, params.seed, DISTORTION, step, 0)),
+            distort_fake=self._sent(uniform(count, distorting, params.seed, DISTORTION, step, 1)),
+            mix=self._sent(uniform(count, int(params.gradient_penalty > 0), params.seed, MIXING, step).flatten()),
+            turns=self._sent(torch.arange(count if params.rotation else 0) % ROTATIONS),
+        )
+
+    def real(self, step: int) -> Tensor:
+        """float32 (n, 3, H, W) in [-1, 1]."""
         epoch, place = divmod(step, self.per_epoch)
         if epoch != self._epoch:
-            self._order = np.random.default_rng([self.seed, ORDER, epoch]).permutation(len(self.images))
+            self._order = np.random.default_rng([self.params.seed, ORDER, epoch]).permutation(len(self.images))
             self._epoch = epoch
-        indices = self._order[place * self.batch_size : (place + 1) * self.batch_size]
+        count = self.params.batch_size
+        indices = self._order[place * count : (place + 1) * count][self.part]
         if self._resident is not None:
-            return to_network(self._resident[torch.from_numpy(indices).to(self.device)])
+            return to_network(self._resident[torch.from_numpy(indices).to(self.device, non_blocking=True)])
         return to_network(torch.from_numpy(self.images.pixels(indices)))
 
+    def _sent(self, whole: Tensor) -> Tensor:
+        """The part that is this process's, on the device; only the device waits for the copy."""
+        part = whole[self.part]
+        return part.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else part
 
-def noise(count: int, latent: int, device: torch.device, *seed: int) -> Tensor:
-    """Draws (count, latent), uniform in (-1, 1), determined by `seed` alone and the same on every device."""
+
+def noise(count: int, latent: int, distribution: str, *seed: int) -> Tensor:
+    """Draws (count, latent), uniform in (-1, 1) or normal, determined by `seed` alone, on the CPU."""
     source = torch.Generator().manual_seed(mix_seed(*seed))
-    return torch.empty(count, latent).uniform_(-1, 1, generator=source).to(device)
+    empty = torch.empty(count, latent)
+    return empty.normal_(generator=source) if distribution == "normal" else empty.uniform_(-1, 1, generator=source)
+
+
+def uniform(count: int, columns: int, *seed: int) -> Tensor:
+    """Draws (count, columns), uniform in (0, 1), determined by `seed` alone, on the CPU."""
+    return torch.rand(count, columns, generator=torch.Generator().manual_seed(mix_seed(*seed)))

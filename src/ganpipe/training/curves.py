@@ -6,9 +6,20 @@ import torch
 from torch import Tensor
 
 from ganpipe import files
+from ganpipe.runtime import average_over_processes
 
 Row = dict[str, float]
-COLUMNS = ("loss_d", "loss_g", "real_accuracy", "fake_accuracy")
+COLUMNS = (
+    "loss_d",
+    "loss_g",
+    "real_accuracy",
+    "fake_accuracy",
+    "gradient_d",
+    "gradient_g",
+    "sample_distance",
+    "saturated",
+    "loss_rotation",
+)
 
 
 class Means:
@@ -24,14 +35,15 @@ class Means:
             self._sums[name] = (total + value, count + 1)
 
     def peek(self) -> Row:
-        """The means of all that was added since the last `take`."""
+        """The means of all that this process added since the last `take`."""
         return {name: float(total) / count for name, (total, count) in self._sums.items()}
 
     def take(self) -> Row:
-        """The same, and begin anew."""
-        row = self.peek()
+        """The means of all that all processes of the training added since the last call."""
+        sums = {name: (total.clone(), count) for name, (total, count) in self._sums.items()}
         self._sums.clear()
-        return row
+        average_over_processes([total for total, _ in sums.values()])
+        return {name: float(total) / count for name, (total, count) in sums.items()}
 
     def state(self) -> dict[str, tuple[Tensor, int]]:
         """For a checkpoint; the constructor takes it back."""

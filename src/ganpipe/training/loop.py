@@ -1,12 +1,11 @@
-"""The training loop: batch, discriminator or generator, and at every tick a row of curves and a checkpoint."""
+"""The training loop: one step after another, and at every tick a row of curves and a checkpoint."""
 
 import math
-import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,16 +13,17 @@ from ganpipe import files
 from ganpipe.corpus.images import grid
 from ganpipe.corpus.shards import Images
 from ganpipe.errors import UserError
-from ganpipe.models.dcgan import SIZE, Discriminator, Generator, initialise, place
+from ganpipe.models.dcgan import Discriminator, Generator, fold, initialise, place
 from ganpipe.models.norm import freeze_statistics
-from ganpipe.models.pixels import STATISTICS_BATCH, freeze_on, from_network
+from ganpipe.models.pixels import STATISTICS_BATCH, freeze_on, from_network, to_network
 from ganpipe.progress import Progress
-from ganpipe.runtime import choose_precision, keep_freed_memory, mix_seed
-from ganpipe.training import checkpoint
-from ganpipe.training.batches import FREEZING, NOISE, SAMPLES, WEIGHTS, RealBatches, noise
+from ganpipe.runtime import any_of, choose_precision, keep_freed_memory, mix_seed, world
+from ganpipe.training import checkpoint, health
+from ganpipe.training.batches import FREEZING, SAMPLES, WEIGHTS, Batches, noise
 from ganpipe.training.curves import Means, Row
 from ganpipe.training.params import TrainParams
-from ganpipe.training.step import AlternatingStep
+from ganpipe.training.signals import Signals
+from ganpipe.training.step import Step
 
 SAMPLE_COUNT, SAMPLE_COLUMNS, SAMPLE_SCALE = 64, 8, 2
 GENERATOR_BATCHES = 64  # of noise, that the generator's frozen statistics are averaged over
@@ -31,12 +31,15 @@ GENERATOR_BATCHES = 64  # of noise, that the generator's frozen statistics are a
 
 @dataclass(frozen=True)
 class Trained:
-    """Both networks with frozen statistics, the curves, and the pictures of samples by step."""
+    """What a training yields. All networks have frozen statistics; the averages are there where they were kept."""
 
     generator: Generator
     discriminator: Discriminator
+    generator_average: Generator | None
+    discriminator_average: Discriminator | None
     curves: list[Row]
-    samples: dict[int, Path]
+    warnings: list[str]  # sentences of `health`
+    samples: dict[int, Path]  # pictures by step
     precision: str
 
 
@@ -47,25 +50,24 @@ def train(
     on_tick: Callable[[Row], None] = lambda row: None,
     on_samples: Callable[[int, Path], None] = lambda step, picture: None,
 ) -> Trained:
-    """Train on `images`, uint8 (N, 32, 32, 3), or continue where an earlier call with the same settings was stopped.
+    """Train on `images`, uint8 (N, S, S, 3), or continue where an earlier call with the same settings was stopped.
 
     `on_tick` gets each row of the curves and `on_samples` each picture, those made before a resume included. Raises
-    UserError where the corpus does not fit or the training diverges, KeyboardInterrupt after saving at a signal.
+    UserError where the corpus does not fit or the training diverges, KeyboardInterrupt after saving at a signal. Among
+    several processes that share the training (`runtime.joined`), each returns the same, and the first one writes.
     """
-    if images.manifest["shape"][1:] != [SIZE, SIZE, 3]:
-        side = images.manifest["shape"][1]
-        raise UserError(f"the networks take {SIZE}x{SIZE} images, not {side}x{side}: set preprocess.size to {SIZE}")
-
     # Build the networks and their optimisers.
     keep_freed_memory()
+    torch.backends.cudnn.benchmark = not torch.are_deterministic_algorithms_enabled()
     precision = choose_precision(params.precision, device)
-    source = torch.Generator().manual_seed(mix_seed(params.seed, WEIGHTS))
-    generator, discriminator = Generator(params.width, params.latent), Discriminator(params.width)
-    for network in (discriminator, generator):
-        initialise(network, source)
-        place(network, device)
-    update = AlternatingStep(params, generator, discriminator, precision)
-    real = RealBatches(images, params.batch_size, params.seed, device)
+    generator, discriminator = build(params, device)
+    side, size = images.manifest["shape"][1], generator.table.size
+    if images.manifest["shape"][1:] != [size, size, 3]:
+        raise UserError(
+            f"{params.network} takes {size}x{size} images, not {side}x{side}: set preprocess.size to {size}"
+        )
+    update = Step(params, generator, discriminator, precision)
+    batches = Batches(images, params, device)
     means, curves, start = Means(), list[Row](), 0
 
     # Resume.
@@ -75,63 +77,103 @@ def train(
         start, state = found
         update.load_state(state["update"])
         means, curves = Means(state["means"]), state["curves"]
-        print(f"continuing at step {start:,} of {params.steps:,}; to start anew, remove {work}", flush=True)
+        _say(f"continuing at step {start:,} of {params.steps:,}; to start anew, remove {work}")
 
     # Show what there is.
-    fixed = noise(SAMPLE_COUNT, params.latent, device, params.seed, SAMPLES)
+    some = images.pixels(np.arange(min(SAMPLE_COUNT, len(images))))
+    real_distance = health.mean_distance(to_network(torch.from_numpy(some)))
+    fixed = noise(SAMPLE_COUNT, params.latent, params.noise, params.seed, SAMPLES).to(device)
+    drawn = _draw(generator, fixed)
     samples = {step: work / f"samples-{step:09}.png" for step in _sample_steps(params)}
     if start in samples and not samples[start].exists():  # also where a longer training was stopped just here
-        _save_samples(generator, fixed, samples[start])
+        _save_samples(drawn, samples[start])
     for row in curves:
         on_tick(row)
     for step, picture in samples.items():
         if step <= start:
             on_samples(step, picture)
+    watch = health.Watch(curves)
 
     # Train.
-    with _Signals() as signals, Progress("training", params.steps, "steps", start) as progress:
+    with Signals() as signals, Progress("training", params.steps, "steps", start, silent=not _leads()) as progress:
         for step in range(start, params.steps):
-            z = noise(params.batch_size, params.latent, device, params.seed, NOISE, step)
-            means.add(update(step, real(step), z))
+            means.add(update(step, batches(step)))
             done = step + 1
             progress.advance()
+            tick, stop = done % params.tick == 0, any_of(signals.caught)
+            if tick or done in samples:
+                drawn = _draw(generator, fixed)
             if done in samples:
-                _save_samples(generator, fixed, samples[done])
+                _save_samples(drawn, samples[done])
                 on_samples(done, samples[done])
-            tick = done % params.tick == 0
             if tick:
-                curves.append(_row(done, means, work))
+                curves.append(_row(done, means, drawn, real_distance, work))
                 progress.note = ", ".join(f"{name} {curves[-1].get(name, 0):.3f}" for name in ("loss_d", "loss_g"))
                 on_tick(curves[-1])
-            if tick or signals.caught or done == params.steps:
+                for sentence in watch.look(curves):
+                    _say(f"\nwarning: {sentence}")
+            if tick or stop or done == params.steps:
                 _refuse_divergence(done, means.peek(), work)
-                checkpoint.save(work, done, {"update": update.state(), "means": means.state(), "curves": curves})
-            if signals.caught:
+                if _leads():
+                    state = {"update": update.state(), "means": means.state(), "curves": curves}
+                    checkpoint.save(work, done, state)
+            if stop:
                 raise KeyboardInterrupt
 
     # A last, shorter tick is shown but not kept: a longer training would not have it.
     if params.steps % params.tick:
-        curves = [*curves, _row(params.steps, means, work)]
+        curves = [*curves, _row(params.steps, means, drawn, real_distance, work)]
         on_tick(curves[-1])
 
     # Freeze the statistics that inference uses.
-    draws = (noise(STATISTICS_BATCH, params.latent, device, params.seed, FREEZING, i) for i in range(GENERATOR_BATCHES))
-    freeze_statistics(generator, draws)
-    freeze_on(discriminator, len(images), images.pixels, device)
-    return Trained(generator, discriminator, curves, samples, str(precision).removeprefix("torch."))
+    generator_average = update.generator_average.network if update.generator_average else None
+    discriminator_average = update.discriminator_average.network if update.discriminator_average else None
+    for drawing in filter(None, (generator, generator_average)):
+        freeze_statistics(drawing, _frozen_noise(params, device))
+    for judging in filter(None, (discriminator, discriminator_average)):
+        freeze_on(fold(judging), len(images), images.pixels, device)
+    return Trained(
+        generator,
+        discriminator,
+        generator_average,
+        discriminator_average,
+        curves,
+        watch.said,
+        samples,
+        str(precision).removeprefix("torch."),
+    )
+
+
+def build(params: TrainParams, device: torch.device) -> tuple[Generator, Discriminator]:
+    """Both networks as their training starts, their weights determined by the settings alone."""
+    source = torch.Generator().manual_seed(mix_seed(params.seed, WEIGHTS))
+    generator = Generator(params.generator_width or params.width, params.latent, params.network)
+    discriminator = Discriminator(params.width, params.network, params.normalisation, params.rotation > 0)
+    for network in (discriminator, generator):
+        initialise(network, source)
+        place(network, device)
+    return generator, discriminator
+
+
+def _frozen_noise(params: TrainParams, device: torch.device) -> Iterator[Tensor]:
+    for number in range(GENERATOR_BATCHES):
+        yield noise(STATISTICS_BATCH, params.latent, params.noise, params.seed, FREEZING, number).to(device)
 
 
 def _what_determines(
     params: TrainParams, images: Images, device: torch.device, precision: torch.dtype
 ) -> dict[str, object]:
-    """All that the result follows from, but for the length: a longer training continues a shorter one."""
+    """All that the result follows from. Not the length: a longer training continues a shorter one."""
+    # Only a falling learning rate looks ahead to the end.
+    looks_ahead = {params.schedule, params.discriminator_schedule} - {None, "constant"}
     return {
-        **params.model_dump(exclude={"steps"}),
+        **params.model_dump(exclude=set() if looks_ahead else {"steps"}),
         "images": images.digest,
         "device": device.type,
         "precision": str(precision),
-        # Sums are split over a CPU's threads, so their number shows in the last digits.
+        # Sums are split over a CPU's threads and over processes, so their numbers show in the last digits.
         "threads": torch.get_num_threads() if device.type == "cpu" else None,
+        "processes": world()[1],
     }
 
 
@@ -140,13 +182,19 @@ def _sample_steps(params: TrainParams) -> list[int]:
 
 
 @torch.no_grad()
-def _save_samples(generator: Generator, z: Tensor, path: Path) -> None:
-    with files.atomic(path) as draft:
-        grid(from_network(generator(z)), SAMPLE_COLUMNS, SAMPLE_SCALE).save(draft, "PNG")
+def _draw(generator: Generator, z: Tensor) -> Tensor:
+    images: Tensor = generator(z)
+    return images
 
 
-def _row(step: int, means: Means, work: Path) -> Row:
-    row = {"step": step, **means.take()}
+def _save_samples(drawn: Tensor, path: Path) -> None:
+    if _leads():
+        with files.atomic(path) as draft:
+            grid(from_network(drawn), SAMPLE_COLUMNS, SAMPLE_SCALE).save(draft, "PNG")
+
+
+def _row(step: int, means: Means, drawn: Tensor, real_distance: float, work: Path) -> Row:
+    row = {"step": step, **means.take(), **health.vitals(drawn, real_distance)}
     _refuse_divergence(step, row, work)
     return row
 
@@ -160,21 +208,11 @@ def _refuse_divergence(step: int, row: Row, work: Path) -> None:
         )
 
 
-class _Signals:
-    """Notes SIGINT and SIGTERM instead of dying of them, so that the step in progress can be finished and saved."""
+def _leads() -> bool:
+    """Whether this is the one process that writes and speaks."""
+    return world()[0] == 0
 
-    def __init__(self) -> None:
-        self.caught = False
 
-    def __enter__(self) -> "_Signals":
-        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.caught:
-            raise KeyboardInterrupt  # asked twice: at once, with the last tick's checkpoint
-        self.caught = True
+def _say(text: str) -> None:
+    if _leads():
+        print(text, flush=True)

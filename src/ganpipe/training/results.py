@@ -19,4 +19,11 @@ def save(trained: Trained, params: TrainParams, images: Images, out: Path) -> st
         shutil.copyfile(trained.samples[params.steps], draft / "samples.png")
         corpus = {**images.manifest["corpus"], "images": len(images), "resize": images.manifest["resize"]}
         about = {"train": params.model_dump(), "precision": trained.precision, "corpus": corpus}
-        return save_gan(draft, trained.generator, trained.discriminator, about)["discriminator"]
+        networks = {
+            "generator": trained.generator,
+            "discriminator": trained.discriminator,
+            "generator_average": trained.generator_average,
+            "discriminator_average": trained.discriminator_average,
+        }
+        held = {name: network for name, network in networks.items() if network is not None}
+        return save_gan(draft, held, about)["discriminator"]

@@ -1,0 +1,90 @@
+"""One training shared by several processes, under the real torchrun, over gloo."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from ganpipe.corpus.shards import Images
+from ganpipe.models.store import load_discriminator, load_generator
+from ganpipe.training.loop import train
+from ganpipe.training.results import save
+from support.settings import train_params
+
+CPU = torch.device("cpu")
+PROGRAM = """
+import os, sys
+from pathlib import Path
+import torch
+from ganpipe.corpus.shards import Images
+from ganpipe.errors import entry
+from ganpipe.runtime import joined, world
+from ganpipe.training.loop import train
+from ganpipe.training.results import save
+from support.settings import train_params
+
+@entry
+def main():
+    params = train_params(steps=int(sys.argv[2]), **eval(sys.argv[3]))
+    images, device = Images(Path(sys.argv[1])), torch.device("cpu")
+    Path(f"pid-{world()[0]}").write_text(str(os.getpid()))
+    with joined(device):
+        trained = train(params, images, device)
+        if world()[0] == 0:
+            save(trained, params, images, Path("shared"))
+main()
+"""
+
+
+def launched(corpus: Images, steps: int, changes: dict[str, object]) -> subprocess.Popen[str]:
+    Path("program.py").write_text(PROGRAM)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "program.py"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.Popen(
+        [*torchrun, str(corpus.folder), str(steps), repr(changes)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_two_processes_train_what_one_does(corpus: Images) -> None:
+    # With all that is drawn, differentiated twice or averaged, for any of it could be of half the batch only.
+    changes = {"updates": "simultaneous", "r1": 1.0, "rotation": 1.0, "augment": "diffaugment", "average": 0.9}
+    # Few steps: rounding differs, and Adam makes a whole step of the sign of a gradient near 0.
+    params = train_params(steps=6, **changes)
+    alone = train(params, corpus, CPU)
+    save(alone, params, corpus, Path("alone"))
+    shared = launched(corpus, 6, changes)
+    assert shared.wait(timeout=120) == 0, shared.stdout and shared.stdout.read()
+    for load in (load_generator, load_discriminator):
+        for one, two in zip(load(Path("alone"), CPU).parameters(), load(Path("shared"), CPU).parameters(), strict=True):
+            torch.testing.assert_close(two, one, atol=3e-4, rtol=1e-3)
+
+
+def test_a_killed_process_ends_the_job_with_a_sentence_and_it_resumes(corpus: Images) -> None:
+    steps = 4000
+    job = launched(corpus, steps, {})
+    deadline = time.monotonic() + 60
+    while not list(Path(".ckpt").glob("train/*/step-*.pt")):
+        assert job.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(int(Path("pid-1").read_text()), signal.SIGKILL)
+    said, _ = job.communicate(timeout=60)
+    assert job.returncode != 0
+    assert "give the same command again to continue" in said
+    again = launched(corpus, steps, {})
+    assert again.stdout is not None
+    for line in again.stdout:
+        if "continuing at step" in line:
+            break
+    else:
+        pytest.fail("it did not continue")
+    again.terminate()  # torchrun passes it on, and all processes agree on a step to stop after
+    again.communicate(timeout=30)
