@@ -7,7 +7,7 @@ UV_VERSION := 0.13.8
 SYNC := .venv/bin/uv pip sync --quiet --require-hashes --python .venv/bin/python requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro exp test lint ui lock clean
+.PHONY: help setup repro exp test bench lint ui lock clean
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ exp: setup  ## Compare the experiments in the terminal: what differs, and the ac
 
 test: setup  ## Run the tests
 	@python -m pytest
+
+bench: setup  ## Measure what README and docs say of speed
+	@python benchmarks/train.py
 
 lint: setup  ## Check style and types
 	@ruff check . && ruff format --check . && mypy
