@@ -19,7 +19,7 @@ setup: .venv/.synced  ## Make .venv with every package at its locked version
 	@test -x .venv/bin/pip || $(PYTHON) -m venv .venv || { echo "error: python3 cannot make a virtual environment; on Debian: apt-get install python3-venv" >&2; rm -rf .venv; exit 1; }
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	@echo "installing the packages of requirements.lock into .venv"
-	@$(SYNC) || { echo "trying again with the system's certificates"; $(SYNC) --system-certs; }
+	@$(SYNC) 2>.venv/sync.log || { echo "trying again with the system's certificates"; $(SYNC) --system-certs; }
 	@.venv/bin/uv pip install --quiet --offline --no-deps --no-build-isolation --python .venv/bin/python --editable .
 	@touch $@
 
@@ -28,7 +28,7 @@ repro: setup  ## Run the whole pipeline: what is up to date is not run again
 	@dvc repro
 
 exp: setup  ## Compare the experiments in the terminal: what differs, and the accuracies
-	@dvc exp show --no-pager --only-changed --drop '^(?!Experiment$$|(.*:)?accuracy(_random_init|_pixels)?$$|(.*:)?($(SECTIONS))\.\w+$$)'
+	@COLUMNS=$${COLUMNS:-200} dvc exp show --only-changed --drop '^(?!Experiment$$|(.*:)?accuracy(_random_init|_pixels)?$$|(.*:)?($(SECTIONS))\.\w+$$)'
 
 test: setup  ## Run the tests
 	@python -m pytest

@@ -106,3 +106,9 @@ def test_scientific_notation_without_a_dot_is_a_number() -> None:
     path = written("train")
     path.write_text(path.read_text().replace("learning_rate: 0.0005", "learning_rate: 2e-4"))
     assert load_params(TrainParams, "train", path).learning_rate == 2e-4
+
+
+def test_no_setting_has_a_name_that_dvcs_run_cache_ignores() -> None:
+    """DVC leaves `size` and `nfiles` out of the key under which it caches a stage's run, at any depth."""
+    for section, values in read_params(ROOT / "params.yaml").items():
+        assert not {"size", "nfiles"} & values.keys(), section

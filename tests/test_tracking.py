@@ -54,6 +54,7 @@ def test_a_run_holds_parameters_tags_metrics_and_pictures(project: Path) -> None
     assert found.info.run_name == "width 32"
     assert found.data.params["train.width"] == "32"
     assert found.data.params["download.name"] == "cifar10"
+    assert not [name for name in found.data.params if name.startswith("evaluate.")]  # of which it may have several
     assert found.data.tags[STAGE] == "train"
     assert found.data.tags["ganpipe.images.processed"] == "abc"
     assert found.data.metrics["accuracy"] == 0.5

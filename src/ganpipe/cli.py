@@ -37,11 +37,18 @@ def _check() -> None:
         "train": TrainParams,
         "evaluate": EvaluateParams,
     }
-    unknown = [section for section in read_params() if section not in models]
-    if unknown:
-        raise UserError(f"params.yaml: no stage reads the section {unknown[0]}; the stages are {', '.join(models)}")
+    faults = [
+        f"params.yaml: no stage reads the section {section}; the stages are {', '.join(models)}"
+        for section in read_params()
+        if section not in models
+    ]
     for section, model in models.items():
-        load_params(model, section)
+        try:
+            load_params(model, section)
+        except UserError as error:
+            faults.append(str(error))
+    if faults:
+        raise UserError("\nerror: ".join(faults))
 
 
 def _ui(port: int) -> None:

@@ -34,6 +34,7 @@ def choose_device() -> "torch.device":
         raise UserError(f"GANPIPE_DEVICE={wanted} is no device: use cpu, cuda or cuda:N, or unset it") from None
     if device.type == "cuda" and not (torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()):
         raise UserError(f"GANPIPE_DEVICE={wanted} but this machine has {torch.cuda.device_count()} usable CUDA devices")
+    torch.backends.cudnn.allow_tf32 = False  # fp32 is what it says; who wants it faster takes bf16
     return device
 
 

@@ -21,6 +21,7 @@ from ganpipe.settings import read_params
 
 T = TypeVar("T")
 EXPERIMENT = "ganpipe"
+STAGES = ("download", "dedupe", "preprocess", "train", "evaluate")  # that read settings, in their order
 STAGE, MODEL, IMAGES = "ganpipe.stage", "ganpipe.model", "ganpipe.images"  # tags
 
 
@@ -102,7 +103,7 @@ def track(stage: str, inputs: dict[str, str], name: str | None = None, parent_of
     training this run is to be nested in.
     """
     run = Run(_import_mlflow() if world()[0] == 0 else None)  # of several processes the first one speaks
-    settings = _flat(read_params())
+    settings = _flat(_upstream(read_params(), stage))
     ticket = files.work_folder() / "tracking" / files.digest({"stage": stage, "inputs": inputs, "settings": settings})
     run.attempt("start", lambda mlflow: _start(mlflow, run, ticket, stage, name or stage, inputs, parent_of, settings))
     status = "FAILED"
@@ -256,6 +257,12 @@ def _provenance() -> dict[str, str]:
     except (OSError, subprocess.SubprocessError):
         tags["git.dirty"] = "unknown"
     return {key: value for key, value in tags.items() if value}
+
+
+def _upstream(sections: dict[str, Any], stage: str) -> dict[str, Any]:
+    """The sections that a stage's result may follow from: those up to its own."""
+    upstream = STAGES[: STAGES.index(stage) + 1]
+    return {name: values for name, values in sections.items() if name in upstream}
 
 
 def _flat(sections: dict[str, Any]) -> dict[str, Any]:

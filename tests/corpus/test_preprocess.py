@@ -31,9 +31,9 @@ def held(container: str) -> Images:
 
 
 def run(seed: int = 0, resize: Resize = "bilinear", container: str = "pixels", out: str = "out") -> np.ndarray:
-    params = PreprocessParams(size=8, resize=resize, seed=seed)
+    params = PreprocessParams(side=8, resize=resize, seed=seed)
     figures = preprocess(params, held(container), KEPT, Path(out))
-    assert figures == {"images": len(KEPT), "size": 8}
+    assert figures == {"images": len(KEPT), "side": 8}
     return np.load(Path(out) / "order.npy")
 
 
@@ -63,7 +63,7 @@ def test_equal_settings_give_equal_folders() -> None:
 def test_manifest_says_what_it_was_made_from() -> None:
     run(seed=3, resize="antialias")
     manifest = json.loads(Path("out/manifest.json").read_text())
-    assert (manifest["size"], manifest["resize"], manifest["seed"]) == (8, "antialias", 3)
+    assert (manifest["side"], manifest["resize"], manifest["seed"]) == (8, "antialias", 3)
     corpus = {"name": "noise", "title": "Noise", "licence": "none", "digest": held("pixels").digest}
     assert manifest["corpus"] == corpus
 
@@ -71,6 +71,6 @@ def test_manifest_says_what_it_was_made_from() -> None:
 def test_an_interrupted_run_leaves_the_old_output() -> None:
     order = run().tolist()
     with pytest.raises(IndexError):
-        preprocess(PreprocessParams(size=8, resize="bilinear", seed=0), held("pixels"), np.array([99]), Path("out"))
+        preprocess(PreprocessParams(side=8, resize="bilinear", seed=0), held("pixels"), np.array([99]), Path("out"))
     assert np.load("out/order.npy").tolist() == order
     assert sorted(path.name for path in Path().iterdir()) == ["out", "pixels"]

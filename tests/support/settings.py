@@ -25,6 +25,6 @@ def train_params(**changes: Any) -> TrainParams:
 def digits_corpus(folder: Path, count: int = 200) -> Images:
     """The first digits as the train stage gets them: 32x32, in a seeded order."""
     download_entry(find("digits"), folder / "raw")
-    params = PreprocessParams(size=32, resize="bilinear", seed=0)
+    params = PreprocessParams(side=32, resize="bilinear", seed=0)
     preprocess(params, Images(folder / "raw"), np.arange(count), folder / "processed")
     return Images(folder / "processed")

@@ -110,7 +110,7 @@ def test_a_shorter_training_takes_a_longer_ones_checkpoint_and_draws_what_that_d
 
 def test_images_of_another_size_are_refused(tmp_path: Path) -> None:
     digits_corpus(tmp_path, 20)
-    with pytest.raises(UserError, match="takes 32x32 images, not 8x8: set preprocess.size to 32"):
+    with pytest.raises(UserError, match="takes 32x32 images, not 8x8: set preprocess.side to 32"):
         train(train_params(), Images(tmp_path / "raw"), CPU)
 
 

@@ -97,7 +97,7 @@ def _load(entry: Entry, source: Archive | NpmPackage | Bundled) -> catalogue.Arr
 def _pack_folder(root: Path, out: Path) -> dict[str, int]:
     """Every image below `root`, by name, as it is; a class a top-level folder if all of them lie in such folders."""
     if not root.is_dir():
-        raise UserError(f"download.path is {root}, which is no folder")
+        raise UserError(f"download.path is {root}, which is no folder (seen from {Path.cwd()})")
     inside, around = root.resolve(), out.resolve()
     if inside.is_relative_to(around) or around.is_relative_to(inside):
         raise UserError(f"download.path is {root}, which overlaps the stage's own output {out}: choose another folder")

@@ -17,8 +17,9 @@ class DownloadParams(Section):
 class PreprocessParams(Section):
     """How images become pixels."""
 
-    size: int = Field(ge=8, le=1024, description="side of the square images, in pixels")
+    # Not `size`: DVC leaves keys of that name out of its run cache's, and would bring back images of another side.
+    side: int = Field(ge=8, le=1024, description="of the square images, in pixels")
     resize: Literal["bilinear", "antialias"] = Field(
-        description="shorter side to `size`: `bilinear` reads four pixels each, as the paper did; `antialias` averages"
+        description="shorter side to `side`: `bilinear` reads four pixels each, as the paper did; `antialias` averages"
     )
     seed: int = Field(ge=0, description="of the order of the images")

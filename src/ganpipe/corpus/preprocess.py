@@ -15,7 +15,7 @@ def preprocess(params: PreprocessParams, images: Images, kept: np.ndarray, out: 
     """Write pixel shards of `images` at the indices `kept`, with the order they stand in; the stage's figures."""
     order = np.random.default_rng(params.seed).permutation(kept)
     about = {
-        "size": params.size,
+        "side": params.side,
         "resize": params.resize,
         "seed": params.seed,
         "corpus": {**{key: images.manifest.get(key) for key in ("name", "title", "licence")}, "digest": images.digest},
@@ -23,10 +23,10 @@ def preprocess(params: PreprocessParams, images: Images, kept: np.ndarray, out: 
     with files.atomic_folder(out) as draft, Progress("preprocessing", len(order), "images") as progress:
 
         def batches() -> Any:
-            for batch in images.squares(order, params.size, params.resize):
+            for batch in images.squares(order, params.side, params.resize):
                 progress.advance(len(batch))
                 yield batch
 
         files.save_array(draft / "order.npy", order)
         write_pixels(draft, batches(), len(order), None, about)
-    return {"images": len(order), "size": params.size}
+    return {"images": len(order), "side": params.side}

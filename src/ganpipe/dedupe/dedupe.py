@@ -44,7 +44,7 @@ def dedupe(params: DedupeParams, images: Images, split: str, device: torch.devic
         if codes is not None:
             manifest["bit_entropies"] = [round(float(value), 4) for value in report.bit_entropies(codes)]
         files.write_json(draft / MANIFEST, manifest)
-    print(f"kept {figures['kept']:,} of {figures['images']:,} images; {figures['groups']:,} groups had duplicates")
+    print(f"kept {figures['kept']:,} of {figures['images']:,} images; groups of duplicates: {figures['groups']:,}")
     return figures
 
 

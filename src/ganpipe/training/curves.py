@@ -16,6 +16,7 @@ COLUMNS = (
     "fake_accuracy",
     "gradient_d",
     "gradient_g",
+    "gradient_ratio",
     "sample_distance",
     "saturated",
     "loss_rotation",

@@ -64,7 +64,7 @@ def train(
     side, size = images.manifest["shape"][1], generator.table.size
     if images.manifest["shape"][1:] != [size, size, 3]:
         raise UserError(
-            f"{params.network} takes {size}x{size} images, not {side}x{side}: set preprocess.size to {size}"
+            f"{params.network} takes {size}x{size} images, not {side}x{side}: set preprocess.side to {size}"
         )
     update = Step(params, generator, discriminator, precision)
     batches = Batches(images, params, device)
@@ -195,6 +195,8 @@ def _save_samples(drawn: Tensor, path: Path) -> None:
 
 def _row(step: int, means: Means, drawn: Tensor, real_distance: float, work: Path) -> Row:
     row = {"step": step, **means.take(), **health.vitals(drawn, real_distance)}
+    if {"gradient_g", "gradient_d"} <= row.keys():
+        row["gradient_ratio"] = row["gradient_g"] / max(row["gradient_d"], 1e-12)
     _refuse_divergence(step, row, work)
     return row
 
