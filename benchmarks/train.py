@@ -23,6 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ganpipe.corpus.shards import Images, write_pixels
 from ganpipe.runtime import choose_device, choose_precision, keep_freed_memory
 from ganpipe.settings import read_params
+from ganpipe.training import checkpoint
 from ganpipe.training.batches import Batches
 from ganpipe.training.loop import build, train
 from ganpipe.training.params import TrainParams
@@ -39,12 +40,13 @@ ON_GPU = [("dcgan32", 128, 512, 256), ("dcgan64", 64, 512, 100), ("dcgan64", 128
 def main() -> None:
     """Measure, print, write."""
     options, device = arguments("How fast the trainer is"), choose_device()
-    keep_freed_memory()
     precision = choose_precision("auto", device)
     figures = {"matrix_tflops": matrix_rate(device, precision) / 1e12}
     cases = QUICK if options.quick else FULL + (ON_GPU if device.type == "cuda" else [])
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
+        gained = {} if options.quick else gains(settings(batch_size=128), corpus(32), device, precision)
+        keep_freed_memory()
         for network, width, batch, latent in cases:
             params = settings(network=network, width=width, batch_size=batch, latent=latent)
             images = corpus(64 if network == "dcgan64" else 32)
@@ -58,7 +60,8 @@ def main() -> None:
                 flush=True,
             )
         figures["speedup_over_copied_loop"] = figures["dcgan32_width32_batch128_speedup"]
-        figures |= overheads(settings(steps=100 if options.quick else 400), corpus(32), device)
+        figures |= gained
+        figures |= overheads(settings(steps=200 if options.quick else 400), corpus(32), device)
     peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else _resident()
     figures["peak_memory_gib"] = peak / 2**30
     report(figures, options.json)
@@ -123,14 +126,52 @@ def compare(params: TrainParams, images: Images, device: torch.device, quick: bo
     }
 
 
+def gains(params: TrainParams, images: Images, device: torch.device, precision: torch.dtype) -> dict[str, float]:
+    """Images a second of the alternation as each means is added to those before it, on this machine's device."""
+
+    def rate(kind: torch.dtype, layout: torch.memory_format) -> float:
+        step, batches = Step(params, *build(params, device), kind), Batches(images, params, device)
+        for network in step.networks.values():
+            network.to(memory_format=layout)  # type: ignore[call-overload]
+        given = [batch._replace(real=batch.real.contiguous(memory_format=layout)) for batch in map(batches, range(8))]
+        number = iter(range(1 << 30))
+
+        def once() -> None:
+            index = next(number)
+            step(index, given[index % len(given)])
+
+        return params.batch_size / timed(once, device, 8, 16 if device.type == "cpu" else 200)
+
+    found = {
+        "gain_0_fp32_discriminator_nchw": rate(torch.float32, torch.contiguous_format),
+        "gain_1_channels_last": rate(torch.float32, torch.channels_last),
+        "gain_2_own_precision": rate(precision, torch.channels_last),
+    }
+    keep_freed_memory()
+    return {**found, "gain_3_freed_memory_kept": rate(precision, torch.channels_last)}
+
+
 def overheads(params: TrainParams, images: Images, device: torch.device) -> dict[str, float]:
     """Seconds to resume, and the share of the time that curves, samples and checkpoints take at the default tick."""
-    plain = params.model_copy(update={"tick": 10**9, "sample_every": 10**9, "seed": 1})
-    train(params.model_copy(update={"seed": 2, "steps": 4}), images, device)  # warm
-    with_ticks = _seconds(lambda: train(params, images, device))
-    without = _seconds(lambda: train(plain, images, device))
-    resume = _seconds(lambda: train(params, images, device))  # nothing is left to do but to load and to freeze
-    return {"share_of_time_for_ticks": max(0.0, 1 - without / with_ticks), "seconds_to_resume_and_freeze": resume}
+    precision = choose_precision("auto", device)
+    step, batches = Step(params, *build(params, device), precision), Batches(images, params, device)
+    number = iter(range(1 << 30))
+
+    def once() -> None:
+        index = next(number)
+        step(index, batches(index))
+
+    plain = timed(once, device, 8, 2 * params.tick)
+    ticks: list[float] = []
+    train(params, images, device, on_tick=lambda row: ticks.append(time.perf_counter()))
+    whole = (ticks[-1] - ticks[1]) / (len(ticks) - 2) / params.tick
+    (folder,) = Path(".ckpt/train").iterdir()
+    start = time.perf_counter()
+    found = checkpoint.latest(folder, params.steps)
+    assert found is not None
+    step.load_state(found[1]["update"])
+    _finish(device)
+    return {"share_of_time_for_ticks": 1 - plain / whole, "seconds_to_resume": time.perf_counter() - start}
 
 
 def timed(work: Callable[[], Any], device: torch.device, warm_up: int, count: int) -> float:
@@ -143,12 +184,6 @@ def timed(work: Callable[[], Any], device: torch.device, warm_up: int, count: in
         work()
     _finish(device)
     return (time.perf_counter() - start) / count
-
-
-def _seconds(work: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 def _finish(device: torch.device) -> None:
