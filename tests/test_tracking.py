@@ -141,6 +141,7 @@ def test_without_mlflow_everything_else_works(capsys: pytest.CaptureFixture[str]
         lambda: run.metrics({"a": 1}),
         lambda: run.tags({"a": "b"}),
         lambda: run.picture("a", Path("b")),
+        lambda: run.picture("a", Path("not there yet: another process writes it"), step=3),
         lambda: run.artefacts(Path("a"), "b"),
     ]
     for call in calls:

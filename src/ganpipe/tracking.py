@@ -85,10 +85,7 @@ class Run:
         if step is None:
             self.attempt("pictures", lambda mlflow: mlflow.log_artifact(str(path), name))
         elif step > self._seen:
-            from PIL import Image
-
-            with Image.open(path) as image:
-                self.attempt("pictures", lambda mlflow: mlflow.log_image(image, key=name, step=step))
+            self.attempt("pictures", lambda mlflow: mlflow.log_image(_opened(path), key=name, step=step))
 
     def artefacts(self, folder: Path, name: str) -> None:
         """A folder's files."""
@@ -153,6 +150,13 @@ def _make_store(mlflow: Any, uri: str) -> str:
         finally:
             draft.unlink(missing_ok=True)
     return uri
+
+
+def _opened(path: Path) -> Any:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return image.copy()
 
 
 def _import_mlflow() -> ModuleType | None:
