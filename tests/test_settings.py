@@ -108,6 +108,16 @@ def test_scientific_notation_without_a_dot_is_a_number() -> None:
     assert load_params(TrainParams, "train", path).learning_rate == 2e-4
 
 
+def test_settings_that_do_not_go_together_get_one_short_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text((ROOT / "params.yaml").read_text().replace("objective: non_saturating", "objective: wasserstein"))
+    with pytest.raises(UserError) as caught:
+        load_params(TrainParams, "train", path)
+    assert str(caught.value).endswith(
+        "train: the wasserstein objective needs gradient_penalty above 0, or spectral normalisation"
+    )
+
+
 def test_no_setting_has_a_name_that_dvcs_run_cache_ignores() -> None:
     """DVC leaves `size` and `nfiles` out of the key under which it caches a stage's run, at any depth."""
     for section, values in read_params(ROOT / "params.yaml").items():

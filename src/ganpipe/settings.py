@@ -54,4 +54,6 @@ def _sentence(model: type[Section], section: str, fault: Any) -> str:
     if fault["type"] == "missing":
         return f"{name} is missing"
     message = fault["msg"].removeprefix("Value error, ")
+    if not fault["loc"]:  # of several settings together, whose values the message names where they matter
+        return f"{name}: {message}"
     return f"{name}: {message[0].lower()}{message[1:]}, not {fault['input']!r}"

@@ -76,7 +76,6 @@ OBJECTIVES = {
     "wasserstein": Objective(wasserstein, critic),
     "relativistic": Objective(relativistic, relativistic_generator, paired=True),
 }
-SMOOTHABLE = ("non_saturating", "saturating")
 
 
 def smoothed_targets(smoothing: float) -> Callable[[Tensor, Tensor], Tensor]:
