@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -23,9 +24,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from ganpipe.corpus.shards import Images, write_pixels
 from ganpipe.runtime import choose_device, choose_precision, keep_freed_memory
 from ganpipe.settings import read_params
-from ganpipe.training import checkpoint, health
-from ganpipe.training.batches import Batches, noise
-from ganpipe.training.loop import SAMPLE_COUNT, build
+from ganpipe.tracking import track
+from ganpipe.training import checkpoint
+from ganpipe.training.batches import Batches
+from ganpipe.training.loop import build, train
 from ganpipe.training.params import TrainParams
 from ganpipe.training.step import Step
 
@@ -152,30 +154,36 @@ def gains(params: TrainParams, images: Images, device: torch.device, precision: 
 
 
 def overheads(params: TrainParams, images: Images, device: torch.device) -> dict[str, float]:
-    """Seconds to resume, and the share of the time that curves, samples and checkpoints take at the default tick."""
-    precision = choose_precision("auto", device)
-    step, batches = Step(params, *build(params, device), precision), Batches(images, params, device)
-    number = iter(range(1 << 30))
+    """Of a whole training with tracking: the share of the time that is not spent in steps, and seconds to resume."""
+    params = params.model_copy(update={"steps": params.sample_every})
+    calls: list[tuple[float, float]] = []
 
-    def once() -> None:
-        index = next(number)
-        step(index, batches(index))
+    def watched(call: Callable[..., Any]) -> Callable[..., Any]:
+        def timing(*given: Any) -> Any:
+            began = time.perf_counter()
+            found = call(*given)
+            _finish(device)
+            calls.append((began, time.perf_counter()))
+            return found
 
-    plain = timed(once, device, 8, params.tick)
-    z = noise(SAMPLE_COUNT, params.latent, params.noise, 0).to(device)
-    folder, saved = Path("checkpoints"), iter(range(1 << 30))
+        return timing
 
-    def tick() -> None:
-        with torch.no_grad():
-            health.vitals(step.generator(z), 1.0)
-        checkpoint.save(folder, next(saved), {"update": step.state()})
+    Path("params.yaml").write_text((ROOT / "params.yaml").read_text())
+    with (
+        patch.object(Step, "__call__", watched(Step.__call__)),
+        patch.object(Batches, "__call__", watched(Batches.__call__)),
+        track("train", {}) as run,
+    ):
+        train(params, images, device, run.tick, lambda step, path: run.picture("samples", path, step))
+    inside, lasted = sum(end - began for began, end in calls), calls[-1][1] - calls[0][0]
 
-    share = timed(tick, device, 2, 5) / (params.tick * plain)
-    start = time.perf_counter()
-    if (found := checkpoint.latest(folder, 1 << 30)) is not None:
-        step.load_state(found[1]["update"])
+    update = Step(params, *build(params, device), choose_precision("auto", device))
+    folder = next(Path(".ckpt/train").iterdir())
+    began = time.perf_counter()
+    if (found := checkpoint.latest(folder, params.steps)) is not None:
+        update.load_state(found[1]["update"])
     _finish(device)
-    return {"share_of_time_for_ticks": share, "seconds_to_resume": time.perf_counter() - start}
+    return {"share_of_time_outside_steps": 1 - inside / lasted, "seconds_to_resume": time.perf_counter() - began}
 
 
 def timed(work: Callable[[], Any], device: torch.device, warm_up: int, count: int) -> float:

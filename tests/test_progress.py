@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ganpipe import progress as module
-from ganpipe.progress import Progress
+from ganpipe.progress import Pace, Progress
 
 FORM = re.compile(
     r"work: (?P<done>[\d,]+)/(?P<total>[\d,]+) files \((?P<share>\d+) %\), (?P<rate>[\d,]+)/s"
@@ -108,3 +108,33 @@ def test_on_a_terminal_the_line_is_overwritten(clock: Clock, monkeypatch: pytest
     assert seen.count("\r\x1b[K") == 4
     assert seen.count("\n") == 1
     assert seen.endswith("work: 3/3 files (100 %), 3/s in 0:01\r\n")
+
+
+@given(costs=st.lists(st.floats(0.01, 100), min_size=2, max_size=30), share=st.sampled_from([0.005, 0.01, 0.5, 1]))
+def test_what_may_wait_stays_under_its_share_of_the_time(costs: list[float], share: float) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        clock = Clock()
+        patch.setattr(module, "time", clock)
+        pace, spent = Pace(share), 0.0
+        begun = clock.now
+        for cost in costs:
+            looks = cost / share / 20  # how often someone asks
+            while not pace.due():
+                clock.now += looks
+            assert spent <= share * (clock.now - begun) * (1 + 1e-9)
+            assert clock.now - begun <= (spent + sum(costs) / 20) / share
+            with pace:
+                clock.now += cost
+            spent += cost
+
+
+def test_what_has_never_been_done_is_due_and_a_failure_costs_too(clock: Clock) -> None:
+    pace = Pace(0.01)
+    assert pace.due()
+    with pytest.raises(OSError, match="no"), pace:
+        clock.now += 1
+        raise OSError("no")
+    clock.now += 98
+    assert not pace.due()
+    clock.now += 2
+    assert pace.due()

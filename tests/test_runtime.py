@@ -47,6 +47,15 @@ def test_the_cpu_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     assert runtime.choose_device() == torch.device("cpu")
 
 
+@pytest.mark.parametrize("wanted", ["", "cpu"])
+def test_fp32_is_never_rounded_to_tf32(wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANPIPE_DEVICE", wanted)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    runtime.choose_device()
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
+
+
 def test_precision_is_what_was_asked_or_what_the_hardware_has() -> None:
     cpu = torch.device("cpu")
     assert runtime.choose_precision("fp32", cpu) == torch.float32

@@ -1,5 +1,6 @@
-"""How far long work has come: a moving line on a terminal, a plain line now and then in a log."""
+"""How far long work has come: a moving line on a terminal, a plain line now and then in a log. And what may wait."""
 
+import math
 import sys
 import time
 from types import TracebackType
@@ -51,6 +52,30 @@ class Progress:
         else:
             sys.stderr.write(self.line() + "\n")
         sys.stderr.flush()
+
+
+class Pace:
+    """Keeps something that may wait, such as a checkpoint, under a share of the time, whatever it costs here.
+
+    if pace.due():
+        with pace:
+            save()
+    """
+
+    def __init__(self, share: float) -> None:
+        self.share = share
+        self._next = self._began = -math.inf
+
+    def due(self) -> bool:
+        """Whether the time since the last one has paid for it."""
+        return time.monotonic() >= self._next
+
+    def __enter__(self) -> None:
+        self._began = time.monotonic()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        now = time.monotonic()
+        self._next = now + (now - self._began) * (1 / self.share - 1)
 
 
 def _clock(seconds: float) -> str:

@@ -24,6 +24,7 @@ def choose_device() -> "torch.device":
     """GANPIPE_DEVICE (cpu, cuda, cuda:1) where it is set, else a GPU where there is one, else the CPU."""
     import torch
 
+    torch.backends.cudnn.allow_tf32 = False  # fp32 is what it says; who wants it faster takes bf16
     wanted = os.environ.get("GANPIPE_DEVICE", "").strip()
     if not wanted:
         # Under torchrun each process has a GPU of its own.
@@ -34,7 +35,6 @@ def choose_device() -> "torch.device":
         raise UserError(f"GANPIPE_DEVICE={wanted} is no device: use cpu, cuda or cuda:N, or unset it") from None
     if device.type == "cuda" and not (torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()):
         raise UserError(f"GANPIPE_DEVICE={wanted} but this machine has {torch.cuda.device_count()} usable CUDA devices")
-    torch.backends.cudnn.allow_tf32 = False  # fp32 is what it says; who wants it faster takes bf16
     return device
 
 

@@ -9,6 +9,7 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,12 +17,15 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from ganpipe import comparison, files
+from ganpipe.progress import Pace
 from ganpipe.runtime import world
 from ganpipe.settings import read_params
 
 T = TypeVar("T")
 EXPERIMENT = "ganpipe"
 STAGES = ("download", "dedupe", "preprocess", "train", "evaluate")  # that read settings, in their order
+POINTS_AT_ONCE = 1000  # MLflow's limit for one request
+SHARE_FOR_CURVES = 0.005  # of the time
 STAGE, MODEL, IMAGES = "ganpipe.stage", "ganpipe.model", "ganpipe.images"  # tags
 
 
@@ -34,6 +38,8 @@ class Run:
         self.experiment = ""
         self.parent: str | None = None
         self._seen = -1  # the last step that an earlier life of this run has logged
+        self._rows: list[tuple[int, dict[str, float]]] = []  # with their times in milliseconds, not sent yet
+        self._sending = Pace(SHARE_FOR_CURVES)
 
     def attempt(self, what: str, action: Callable[[Any], T]) -> T | None:
         """`action(mlflow)`, or None: the first failure is told once and ends the tracking of this run."""
@@ -51,6 +57,7 @@ class Run:
 
     def end(self, status: str) -> None:
         """Close the run: also one whose tracking has failed, for its server may be back."""
+        self._send_rows()
         failed, self._mlflow = self._mlflow is None, None
         try:
             if self._imported is not None:
@@ -73,12 +80,31 @@ class Run:
             self.attempt("metrics", lambda mlflow: mlflow.log_metrics(numbers, run_id=self.parent))
 
     def tick(self, row: dict[str, float]) -> None:
-        """A row of the curves, at its step and the present time; rows that this run already has are passed over."""
-        step = int(row["step"])
-        if step <= self._seen:
-            return
-        values = {f"train/{name}": value for name, value in row.items() if name != "step"}
-        self.attempt("curves", lambda mlflow: mlflow.log_metrics(values, step=step))
+        """A row of the curves, at its step and the present time; rows that this run already has are passed over.
+
+        Rows are sent several at once, so often that sending them takes a small share of the time.
+        """
+        if self._mlflow is not None and int(row["step"]) > self._seen:
+            self._rows.append((round(time.time() * 1000), row))
+            if self._sending.due():
+                with self._sending:
+                    self._send_rows()
+
+    def _send_rows(self) -> None:
+        rows, self._rows = self._rows, []
+        if rows:
+            self.attempt("curves", lambda mlflow: self._log_rows(mlflow, rows))
+
+    def _log_rows(self, mlflow: Any, rows: list[tuple[int, dict[str, float]]]) -> None:
+        points = [
+            mlflow.entities.Metric(f"train/{name}", float(value), at, int(row["step"]))
+            for at, row in rows
+            for name, value in row.items()
+            if name != "step"
+        ]
+        client = mlflow.MlflowClient()
+        for start in range(0, len(points), POINTS_AT_ONCE):
+            client.log_batch(self.id, points[start : start + POINTS_AT_ONCE])
 
     def picture(self, name: str, path: Path, step: int | None = None) -> None:
         """A picture: by step under the slider of the run's page, or as a file among its artefacts."""

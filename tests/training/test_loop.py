@@ -13,6 +13,7 @@ from PIL import Image
 from ganpipe import files
 from ganpipe.corpus.shards import Images
 from ganpipe.errors import UserError
+from ganpipe.training import loop
 from ganpipe.training.loop import Trained, train
 from ganpipe.training.results import save
 from support.settings import digits_corpus, train_params
@@ -26,6 +27,12 @@ def fingerprint(trained: Trained) -> tuple[object, ...]:
     tensors = [tensor.numpy().tobytes() for network in networks for tensor in network.state_dict().values()]
     pictures = {step: path.read_bytes() for step, path in trained.samples.items()}
     return tensors, trained.curves, pictures
+
+
+@pytest.fixture(autouse=True)
+def _a_checkpoint_at_every_tick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However little time there was to pay for it."""
+    monkeypatch.setattr(loop, "SHARE_FOR_CHECKPOINTS", 1.0)
 
 
 def test_the_same_settings_give_the_same_bits(corpus: Images, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -164,12 +164,12 @@ class Discriminator(nn.Module):
         return maps
 
     def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.activations(images)[-1].flatten(1))
+        logits: Tensor = self.head(_by_place(self.activations(images)[-1]))
         return logits.squeeze(1)
 
     def rotations(self, images: Tensor) -> Tensor:
         """Logits (N, 4) of by how many quarter turns each image was rotated."""
-        logits: Tensor = self.rotation_head(self.activations(images)[-1].flatten(1))
+        logits: Tensor = self.rotation_head(_by_place(self.activations(images)[-1]))
         return logits
 
     def features(self, images: Tensor) -> Tensor:
@@ -204,11 +204,16 @@ class Generator(nn.Module):
         return nn.ConvTranspose2d(channels, filters, kernel, stride, kernel // 2, output_padding=stride - 1, bias=False)
 
     def forward(self, z: Tensor) -> Tensor:
-        x = self.project(z).view(len(z), -1, self.side, self.side)
-        x = F.relu(self.project_norm(x.contiguous(memory_format=torch.channels_last)), inplace=True)
+        x = self.project(z).view(len(z), self.side, self.side, -1).permute(0, 3, 1, 2)  # channels last
+        x = F.relu(self.project_norm(x), inplace=True)
         for conv, norm in zip(self.convs, self.norms, strict=True):
             x = F.relu(norm(conv(x)), inplace=True)
         return torch.tanh(self.to_pixels(x))
+
+
+def _by_place(maps: Tensor) -> Tensor:
+    """Maps (N, C, H, W) as rows (N, H * W * C): of channels-last maps a view, and so is their gradient."""
+    return maps.permute(0, 2, 3, 1).flatten(1)
 
 
 def initialise(network: nn.Module, generator: torch.Generator) -> None:

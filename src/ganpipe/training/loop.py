@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from ganpipe.errors import UserError
 from ganpipe.models.dcgan import Discriminator, Generator, fold, initialise, place
 from ganpipe.models.norm import freeze_statistics
 from ganpipe.models.pixels import STATISTICS_BATCH, freeze_on, from_network, to_network
-from ganpipe.progress import Progress
+from ganpipe.progress import Pace, Progress
 from ganpipe.runtime import any_of, choose_precision, keep_freed_memory, mix_seed, world
 from ganpipe.training import checkpoint, health
 from ganpipe.training.batches import FREEZING, SAMPLES, WEIGHTS, Batches, noise
@@ -26,6 +27,7 @@ from ganpipe.training.signals import Signals
 from ganpipe.training.step import Step
 
 SAMPLE_COUNT, SAMPLE_COLUMNS, SAMPLE_SCALE = 64, 8, 2
+SHARE_FOR_CHECKPOINTS = 0.01  # of the time
 GENERATOR_BATCHES = 64  # of noise, that the generator's frozen statistics are averaged over
 
 
@@ -83,7 +85,8 @@ def train(
     some = images.pixels(np.arange(min(SAMPLE_COUNT, len(images))))
     real_distance = health.mean_distance(to_network(torch.from_numpy(some)))
     fixed = noise(SAMPLE_COUNT, params.latent, params.noise, params.seed, SAMPLES).to(device)
-    drawn = _draw(generator, fixed)
+    draw = partial(_draw, generator, fixed, precision)
+    drawn = draw()
     samples = {step: work / f"samples-{step:09}.png" for step in _sample_steps(params)}
     if start in samples and not samples[start].exists():  # also where a longer training was stopped just here
         _save_samples(drawn, samples[start])
@@ -92,7 +95,7 @@ def train(
     for step, picture in samples.items():
         if step <= start:
             on_samples(step, picture)
-    watch = health.Watch(curves)
+    watch, saving = health.Watch(curves), Pace(SHARE_FOR_CHECKPOINTS)
 
     # Train.
     with Signals() as signals, Progress("training", params.steps, "steps", start, silent=not _leads()) as progress:
@@ -102,7 +105,7 @@ def train(
             progress.advance()
             tick, stop = done % params.tick == 0, any_of(signals.caught)
             if tick or done in samples:
-                drawn = _draw(generator, fixed)
+                drawn = draw()
             if done in samples:
                 _save_samples(drawn, samples[done])
                 on_samples(done, samples[done])
@@ -114,9 +117,10 @@ def train(
                     _say(f"\nwarning: {sentence}")
             if tick or stop or done == params.steps:
                 _refuse_divergence(done, means.peek(), work)
-                if _leads():
-                    state = {"update": update.state(), "means": means.state(), "curves": curves}
-                    checkpoint.save(work, done, state)
+                if _leads() and (stop or done == params.steps or saving.due()):
+                    with saving:
+                        state = {"update": update.state(), "means": means.state(), "curves": curves}
+                        checkpoint.save(work, done, state)
             if stop:
                 raise KeyboardInterrupt
 
@@ -182,9 +186,10 @@ def _sample_steps(params: TrainParams) -> list[int]:
 
 
 @torch.no_grad()
-def _draw(generator: Generator, z: Tensor) -> Tensor:
-    images: Tensor = generator(z)
-    return images
+def _draw(generator: Generator, z: Tensor, precision: torch.dtype) -> Tensor:
+    with torch.autocast(z.device.type, precision, precision != torch.float32):
+        images: Tensor = generator(z)
+    return images.float()
 
 
 def _save_samples(drawn: Tensor, path: Path) -> None:

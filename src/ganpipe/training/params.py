@@ -52,7 +52,7 @@ class TrainParams(Section):
     )
 
     # The reports.
-    tick: int = Field(ge=1, description="steps between two rows of the curves, each with a checkpoint")
+    tick: int = Field(ge=1, description="steps between two rows of the curves; a checkpoint is at one of them")
     sample_every: int = Field(ge=1, description="steps between two grids of samples from the same noise")
     seed: int = Field(ge=0, description="of weights, batches, noise and augmentation")
 
