@@ -50,7 +50,7 @@ def problems(draw: st.DrawFn) -> Problem:
         X += 10 * source.normal(size=(classes, columns))[y]
     elif kind == "far from 0":
         X += 5.0
-    scale, C = 10.0 ** draw(st.floats(-3, 3)), 10.0 ** draw(st.floats(-6, 3))
+    scale, C = 10.0 ** draw(st.floats(-3, 3)), 10.0 ** draw(st.floats(-8, 4))
     return Problem((X * scale).astype(np.float32), y, C)
 
 

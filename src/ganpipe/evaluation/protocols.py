@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from ganpipe.evaluation.l2svm import L2SVM, Design
+from ganpipe.evaluation.design import Design
+from ganpipe.evaluation.l2svm import L2SVM
 
 CHOOSING_TOLERANCE = 1e-2  # of the fits that only rank the candidates for C
 EXTRA_CANDIDATES = 4  # at most, beyond the given ones
@@ -82,7 +83,7 @@ def probe(
         tried[C] = machine.score(held, train_labels[fitting:])
         print(f"{label}: C {C:.3g} gives {tried[C]:.2%} on validation", flush=True)
     best = max(tried, key=lambda C: (tried[C], -C))
-    whole = Design(train, part)
+    whole = Design(train)
     del part, held
     machine = L2SVM(best, tol=tolerance).fit(whole, train_labels, start=machine)
     scores = np.atleast_2d(machine.decision_function(test).T).T
