@@ -8,7 +8,7 @@ from ganpipe.files import write_json
 from ganpipe.runtime import choose_device, joined, world
 from ganpipe.settings import load_params
 from ganpipe.tracking import MODEL, run_name, track
-from ganpipe.training.curves import write_csv
+from ganpipe.training.curves import latest, write_csv
 from ganpipe.training.loop import train
 from ganpipe.training.params import TrainParams
 from ganpipe.training.results import save
@@ -26,7 +26,7 @@ def main() -> None:
         if world()[0] == 0:
             checksum = save(trained, params, images, OUT)
             write_csv(Path("plots/train.csv"), trained.curves)
-            write_json(Path("metrics/train.json"), trained.curves[-1])
+            write_json(Path("metrics/train.json"), latest(trained.curves))
             run.tags({MODEL: checksum, "ganpipe.warnings": "; ".join(trained.warnings) or "none"})
             run.artefacts(OUT, "gan")
 

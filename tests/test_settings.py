@@ -114,7 +114,8 @@ def test_settings_that_do_not_go_together_get_one_short_sentence(tmp_path: Path)
     with pytest.raises(UserError) as caught:
         load_params(TrainParams, "train", path)
     assert str(caught.value).endswith(
-        "train: the wasserstein objective needs gradient_penalty above 0, or spectral normalisation"
+        "train: the wasserstein objective needs gradient_penalty above 0 (with normalisation none), or spectral "
+        "normalisation"
     )
 
 

@@ -25,16 +25,20 @@ def choose_device() -> "torch.device":
     import torch
 
     torch.backends.cudnn.allow_tf32 = False  # fp32 is what it says; who wants it faster takes bf16
-    wanted = os.environ.get("GANPIPE_DEVICE", "").strip()
-    if not wanted:
-        # Under torchrun each process has a GPU of its own.
-        return torch.device(f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu")
+    wanted = os.environ.get("GANPIPE_DEVICE", "").strip() or ("cuda" if torch.cuda.is_available() else "cpu")
+    if wanted == "cuda":  # under torchrun each process has a GPU of its own
+        wanted = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     try:
         device = torch.device(wanted)
     except RuntimeError:
         raise UserError(f"GANPIPE_DEVICE={wanted} is no device: use cpu, cuda or cuda:N, or unset it") from None
     if device.type == "cuda" and not (torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()):
-        raise UserError(f"GANPIPE_DEVICE={wanted} but this machine has {torch.cuda.device_count()} usable CUDA devices")
+        raise UserError(
+            f"{wanted} was asked for, but this machine has {torch.cuda.device_count()} usable CUDA devices: set "
+            "GANPIPE_DEVICE to one of them or to cpu, and start no more processes than there are devices"
+        )
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # streams and graphs are made on the current one
     return device
 
 
@@ -85,18 +89,34 @@ def joined(device: "torch.device") -> Iterator[None]:
 
     # Tensors on a GPU go by nccl; small agreements between the hosts, which wait for no GPU, by gloo.
     dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    lost = False
     try:
         yield
     except RuntimeError as error:
-        # What gloo and nccl say when the other end of a connection is gone.
-        if not any(word in str(error) for word in ("onnection", "peer", "NCCL", "remote process")):
+        # What nccl raises, and what gloo says, when the other end of a connection is gone.
+        gone = isinstance(error, dist.DistError) and "invalid usage" not in str(error)
+        if not gone and not any(words in str(error) for words in ("onnection", "by peer", "remote process")):
             raise
+        lost = True
         raise UserError(
             f"process {rank} of {size} lost another one of this training ({str(error).splitlines()[0]}): give the same "
             "command again to continue from the last checkpoint"
         ) from None
     finally:
-        dist.destroy_process_group()
+        if not lost:  # to leave in good order would wait for the lost one
+            dist.destroy_process_group()
+
+
+def from_the_first(value: A) -> A:
+    """The first process's `value`, in every process of this training."""
+    if world()[1] == 1:
+        return value
+    import torch
+    import torch.distributed as dist
+
+    box = [value]
+    dist.broadcast_object_list(box, device=torch.device("cpu"))
+    return box[0]
 
 
 def any_of(flag: bool) -> bool:

@@ -12,7 +12,12 @@ from ganpipe.training.batches import Batches, noise, uniform
 from support.settings import train_params
 
 CPU = torch.device("cpu")
-EVERYTHING: dict[str, Any] = {"augment": "diffaugment", "gradient_penalty": 1.0, "rotation": 1.0}
+EVERYTHING: dict[str, Any] = {
+    "augment": "diffaugment",
+    "normalisation": "none",
+    "gradient_penalty": 1.0,
+    "rotation": 1.0,
+}
 
 
 def made(corpus: Images, size: int = 16, seed: int = 3, **changes: Any) -> Batches:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ganpipe.training.curves import COLUMNS, Means, write_csv
+from ganpipe.training.curves import COLUMNS, Means, latest, write_csv
 
 
 def test_means_are_of_what_was_added_since_the_last() -> None:
@@ -22,6 +22,11 @@ def test_a_copy_made_of_the_state_goes_on_alike() -> None:
     for each in (means, copy):
         each.add({"loss_d": torch.tensor(2.0)})
     assert means.take() == copy.take() == {"loss_d": 1.5}
+
+
+def test_the_latest_values_are_of_every_column_that_was_ever_seen() -> None:
+    rows = [{"step": 4.0, "loss_d": 1.0, "loss_g": 2.0}, {"step": 5.0, "loss_g": 3.0}]
+    assert latest(rows) == {"step": 5.0, "loss_d": 1.0, "loss_g": 3.0}
 
 
 def test_csv_keeps_every_digit_and_leaves_gaps_empty() -> None:

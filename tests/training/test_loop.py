@@ -61,6 +61,21 @@ def test_another_setting_starts_anew(corpus: Images, capsys: pytest.CaptureFixtu
     assert "continuing" not in capsys.readouterr().out
 
 
+def test_work_that_is_not_continued_is_named_with_what_differs(
+    corpus: Images, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(train_params(steps=4), corpus, CPU)
+    assert "starting at step 0" not in capsys.readouterr().out
+    train(train_params(steps=8, learning_rate=1e-3, seed=1), corpus, CPU)
+    train(train_params(steps=8, learning_rate=1e-3, beta1=0.0, seed=1), corpus, CPU)
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("starting at step 0")]
+    assert [line.partition(" is of a training that differs in ")[2] for line in said] == [
+        "learning_rate, seed",
+        "beta1",  # the nearest of the two
+    ]
+    assert "step-000000008-" in said[1]
+
+
 def test_rows_and_pictures_are_told_again_after_a_resume(corpus: Images) -> None:
     train(train_params(steps=12), corpus, CPU)
     rows: list[float] = []
@@ -81,7 +96,7 @@ def test_training_moves_the_samples_and_the_losses(corpus: Images) -> None:
 
 
 def test_divergence_ends_with_a_sentence(corpus: Images) -> None:
-    with pytest.raises(UserError, match=r"diverged before step 4.*kept in \.ckpt/train/.*lower train.learning_rate"):
+    with pytest.raises(UserError, match=r"diverged before step 4: loss_g.* no longer finite. There is no checkpoint yet. Lower"):
         train(train_params(), _poisoned(corpus), CPU)
     assert not list(Path(".ckpt").glob("train/*/step-*.pt"))
 
@@ -102,7 +117,7 @@ def _poisoned(corpus: Images, after: int = 0) -> Images:
 
 
 def test_a_divergence_after_the_last_whole_tick_leaves_no_checkpoint_of_it(corpus: Images) -> None:
-    with pytest.raises(UserError, match="diverged before step 18"):
+    with pytest.raises(UserError, match=r"diverged before step 18: .*loss_d.* good checkpoint is .*step-000000016-"):
         train(train_params(steps=18), _poisoned(corpus, after=17), CPU)
     assert [path.name[5:14] for path in sorted(Path(".ckpt").glob("train/*/step-*.pt"))] == ["000000012", "000000016"]
 

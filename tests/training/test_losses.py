@@ -96,3 +96,26 @@ def test_scaling_the_loss_is_something_else() -> None:
 @pytest.mark.parametrize("make", [smoothed_targets, scaled_loss])
 def test_no_smoothing_is_the_plain_loss(make: object) -> None:
     torch.testing.assert_close(make(0.0)(REAL, FAKE), EXPECTED["non_saturating"][0])  # type: ignore[operator]
+
+
+RIGHT = {name: (1.2, -0.2) if name == "least_squares" else (2.0, -3.0) for name in OBJECTIVES}
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_what_is_told_right_is_what_lies_on_its_own_side(name: str) -> None:
+    """At logits where the discriminator's loss is low, for each objective's own targets."""
+    real, fake = (torch.full((4,), value) + torch.arange(4) * 0.01 for value in RIGHT[name])
+    told = OBJECTIVES[name].told_right
+    assert [float(share) for share in told(real, fake)] == [1.0, 1.0]
+    assert [float(share) for share in told(fake, real)] == [0.0, 0.0]
+
+
+def test_least_squares_tells_real_from_half_way_between_its_targets() -> None:
+    real, fake = torch.tensor([0.4, 0.6, 1.0, 1.4]), torch.tensor([-0.2, 0.0, 0.3, 0.6])
+    assert [float(share) for share in OBJECTIVES["least_squares"].told_right(real, fake)] == [0.75, 0.75]
+
+
+@pytest.mark.parametrize("name", ["wasserstein", "relativistic"])
+def test_without_a_boundary_real_is_told_by_which_logit_is_higher(name: str) -> None:
+    real, fake = torch.tensor([5.0, 6.0, 7.0, 8.0]), torch.tensor([4.0, 5.0, 6.0, 9.0])
+    assert [float(share) for share in OBJECTIVES[name].told_right(real, fake)] == [0.75, 0.75]

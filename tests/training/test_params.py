@@ -28,9 +28,17 @@ def test_smoothing_needs_a_target(objective: str) -> None:
         train_params(objective=objective, label_smoothing=0.1)
 
 
+def test_a_penalty_on_each_images_gradient_goes_with_no_batch_statistics() -> None:
+    with pytest.raises(ValueError, match="gradient_penalty needs .* none or spectral, not batch"):
+        train_params(gradient_penalty=1.0)
+
+
 def test_a_critic_needs_a_bounded_gradient() -> None:
-    with pytest.raises(ValueError, match="needs gradient_penalty above 0, or spectral"):
+    with pytest.raises(ValueError, match="needs gradient_penalty above 0 .*, or spectral"):
         train_params(objective="wasserstein")
-    allowed: list[dict[str, Any]] = [{"gradient_penalty": 1.0}, {"normalisation": "spectral"}]
+    allowed: list[dict[str, Any]] = [
+        {"gradient_penalty": 1.0, "normalisation": "none"},
+        {"normalisation": "spectral"},
+    ]
     for changes in allowed:
         assert train_params(objective="wasserstein", **changes).objective == "wasserstein"

@@ -13,7 +13,7 @@ SHIFT, HOLE = 1 / 8, 1 / 2  # of the image's side, as in the paper's code
 
 def augment(images: Tensor, draws: Tensor) -> Tensor:
     """Colour, translation, cutout, in the paper's order. `images` (N, C, H, W), `draws` (N, 7) uniform in (0, 1)."""
-    draws = draws.to(images.dtype)
+    images = images.float()  # generated images may come in bf16: both kinds are distorted in the same precision
     return cutout(translate(colour(images, draws[:, :3]), draws[:, 3:5]), draws[:, 5:7])
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import re
 import sys
 from pathlib import Path
@@ -14,18 +15,46 @@ from ganpipe import files
 
 KEEP = 2
 NAME = re.compile(r"step-(\d{9})-([0-9a-f]{16})\.pt")
-CODE = ("models", "training")  # packages whose text determines what a training computes
+CODE = ("models/*.py", "training/*.py", "runtime.py")  # whose text determines what a training computes
+
+
+KEY = "key.json"
 
 
 def folder_for(stage: str, what_determines: dict[str, Any]) -> Path:
-    """Where a stage's unfinished work lives, keyed by everything that determines it, the code and torch included."""
+    """Where a stage's unfinished work lives, made if need be: keyed by everything that determines it, the code and
+    torch included.
+    """
     package = Path(ganpipe.__file__).parent
     code = {
-        path.relative_to(package).as_posix(): files.sha256(path)
-        for part in CODE
-        for path in sorted((package / part).glob("*.py"))
+        path.relative_to(package).as_posix(): files.sha256(path) for part in CODE for path in sorted(package.glob(part))
     }
-    return files.work_folder() / stage / files.digest({**what_determines, "code": code, "torch": torch.__version__})
+    key = {**what_determines, "code": files.digest(code), "torch": torch.__version__}
+    folder = files.work_folder() / stage / files.digest(key)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / KEY).exists():
+        files.write_json(folder / KEY, key)
+    return folder
+
+
+def not_continued(folder: Path) -> str | None:
+    """Which unfinished work beside `folder` differs from it in the fewest things, and in which; None without any."""
+    mine = _key(folder)
+    found = []
+    for other in sorted(folder.parent.iterdir()):
+        kept, theirs = newest(other), _key(other)
+        if other != folder and kept is not None and theirs:
+            differing = sorted(name for name in mine.keys() | theirs.keys() if mine.get(name) != theirs.get(name))
+            found.append((len(differing), f"{kept} is of a training that differs in {', '.join(differing)}"))
+    return min(found)[1] if found else None
+
+
+def _key(folder: Path) -> dict[str, Any]:
+    try:
+        key: dict[str, Any] = json.loads((folder / KEY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # of an earlier version, or cut short: nothing can be said of it
+        return {}
+    return key
 
 
 def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
@@ -54,6 +83,12 @@ def latest(folder: Path, up_to: int) -> tuple[int, dict[str, Any]] | None:
         state: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         return step, state
     return None
+
+
+def newest(folder: Path) -> Path | None:
+    """The checkpoint of the most steps."""
+    listed = _listed(folder)
+    return listed[0][1] if listed else None
 
 
 def _listed(folder: Path) -> list[tuple[int, Path]]:

@@ -26,8 +26,8 @@ COLUMNS = (
 class Means:
     """Running means of scalars by name; nothing is copied from the device before `take`."""
 
-    def __init__(self, sums: dict[str, tuple[Tensor, int]] | None = None) -> None:
-        self._sums = dict(sums or {})
+    def __init__(self, sums: dict[str, tuple[Tensor, int]] | None = None, device: torch.device | None = None) -> None:
+        self._sums = {name: (total.to(device), count) for name, (total, count) in (sums or {}).items()}
 
     def add(self, values: dict[str, Tensor]) -> None:
         """One more observation of each."""
@@ -35,20 +35,29 @@ class Means:
             total, count = self._sums.get(name, (torch.zeros_like(value), 0))
             self._sums[name] = (total + value, count + 1)
 
+    def share(self) -> None:
+        """Give every process of the training what all of them together have added; each must call it."""
+        average_over_processes([total for total, _ in self._sums.values()])
+
     def peek(self) -> Row:
-        """The means of all that this process added since the last `take`."""
+        """The means of all that was added since the last `take`: by this process, or before `share` by any."""
         return {name: float(total) / count for name, (total, count) in self._sums.items()}
 
     def take(self) -> Row:
         """The means of all that all processes of the training added since the last call."""
-        sums = {name: (total.clone(), count) for name, (total, count) in self._sums.items()}
+        self.share()
+        row = self.peek()
         self._sums.clear()
-        average_over_processes([total for total, _ in sums.values()])
-        return {name: float(total) / count for name, (total, count) in sums.items()}
+        return row
 
     def state(self) -> dict[str, tuple[Tensor, int]]:
-        """For a checkpoint; the constructor takes it back."""
+        """For a checkpoint, after `share`; the constructor takes it back."""
         return dict(self._sums)
+
+
+def latest(rows: list[Row]) -> Row:
+    """The last known value of each column: a last, short tick may have seen one network only."""
+    return {name: value for row in rows for name, value in row.items()}
 
 
 def write_csv(path: Path, rows: list[Row]) -> None:

@@ -18,7 +18,7 @@ from ganpipe.models.dcgan import Discriminator, Generator, fold, initialise, pla
 from ganpipe.models.norm import freeze_statistics
 from ganpipe.models.pixels import STATISTICS_BATCH, freeze_on, from_network, to_network
 from ganpipe.progress import Pace, Progress
-from ganpipe.runtime import any_of, choose_precision, keep_freed_memory, mix_seed, world
+from ganpipe.runtime import any_of, choose_precision, from_the_first, keep_freed_memory, mix_seed, world
 from ganpipe.training import checkpoint, health
 from ganpipe.training.batches import FREEZING, SAMPLES, WEIGHTS, Batches, noise
 from ganpipe.training.curves import Means, Row
@@ -74,12 +74,13 @@ def train(
 
     # Resume.
     work = checkpoint.folder_for("train", _what_determines(params, images, device, precision))
-    work.mkdir(parents=True, exist_ok=True)
-    if (found := checkpoint.latest(work, params.steps)) is not None:
+    if (found := from_the_first(checkpoint.latest(work, params.steps) if _leads() else None)) is not None:
         start, state = found
         update.load_state(state["update"])
-        means, curves = Means(state["means"]), state["curves"]
+        means, curves = Means(state["means"], device), state["curves"]
         _say(f"continuing at step {start:,} of {params.steps:,}; to start anew, remove {work}")
+    elif (other := checkpoint.not_continued(work)) is not None:
+        _say(f"starting at step 0: {other}")
 
     # Show what there is.
     some = images.pixels(np.arange(min(SAMPLE_COUNT, len(images))))
@@ -116,6 +117,7 @@ def train(
                 for sentence in watch.look(curves):
                     _say(f"\nwarning: {sentence}")
             if tick or stop or done == params.steps:
+                means.share()
                 _refuse_divergence(done, means.peek(), work)
                 if _leads() and (stop or done == params.steps or saving.due()):
                     with saving:
@@ -208,10 +210,13 @@ def _row(step: int, means: Means, drawn: Tensor, real_distance: float, work: Pat
 
 def _refuse_divergence(step: int, row: Row, work: Path) -> None:
     """Before anything is kept of it: a checkpoint is never of a training that is lost."""
-    if not all(math.isfinite(value) for value in row.values()):
+    lost = [name for name, value in row.items() if not math.isfinite(value)]
+    if lost:
+        kept = checkpoint.newest(work)
         raise UserError(
-            f"the training diverged before step {step:,}: {row}. The last good checkpoint is kept in {work}; lower "
-            "train.learning_rate, or set train.precision to fp32"
+            f"the training diverged before step {step:,}: {', '.join(lost)} no longer finite. "
+            + (f"The last good checkpoint is {kept}. " if kept else "There is no checkpoint yet. ")
+            + "Lower train.learning_rate, or set train.precision to fp32 if it is not: a new training begins with that"
         )
 
 

@@ -11,11 +11,22 @@ from torch.nn.functional import softplus
 
 
 class Objective(NamedTuple):
-    """Both players' losses, each a function of (real, fake). Where `paired`, the generator's looks at real too."""
+    """Both players' losses, each a function of (real, fake). Where `paired`, the generator's looks at real too.
+
+    A logit above `boundary` says "real"; where it is None, only which of two logits is the higher says anything.
+    """
 
     discriminator: Callable[[Tensor, Tensor], Tensor]
     generator: Callable[[Tensor, Tensor], Tensor]
     paired: bool = False
+    boundary: float | None = 0.0
+
+    def told_right(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """Shares of real and of generated images that the logits tell right."""
+        if self.boundary is None:
+            higher = (real > fake).float().mean()
+            return higher, higher
+        return (real > self.boundary).float().mean(), (fake < self.boundary).float().mean()
 
 
 def cross_entropy(real: Tensor, fake: Tensor) -> Tensor:
@@ -39,7 +50,7 @@ def hinge(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def least_squares(real: Tensor, fake: Tensor) -> Tensor:
-    """Mao et al. 2017, equation 9 (a = 0, b = c = 1) on centred logits: 1/2 (D(x) - 1)^2 + 1/2 D(G(z))^2."""
+    """Mao et al. 2017, equation 9 (a = 0, b = c = 1): 1/2 (D(x) - 1)^2 + 1/2 D(G(z))^2."""
     return 0.5 * (real - 1).square().mean() + 0.5 * fake.square().mean()
 
 
@@ -72,9 +83,9 @@ OBJECTIVES = {
     "non_saturating": Objective(cross_entropy, non_saturating),
     "saturating": Objective(cross_entropy, saturating),
     "hinge": Objective(hinge, critic),
-    "least_squares": Objective(least_squares, least_squares_generator),
-    "wasserstein": Objective(wasserstein, critic),
-    "relativistic": Objective(relativistic, relativistic_generator, paired=True),
+    "least_squares": Objective(least_squares, least_squares_generator, boundary=0.5),
+    "wasserstein": Objective(wasserstein, critic, boundary=None),
+    "relativistic": Objective(relativistic, relativistic_generator, paired=True, boundary=None),
 }
 
 

@@ -61,5 +61,13 @@ class TrainParams(Section):
         if self.label_smoothing and self.objective not in ("non_saturating", "saturating"):
             raise ValueError(f"label_smoothing needs a loss with targets, and {self.objective} has none: set it to 0")
         if self.objective == "wasserstein" and not (self.gradient_penalty or self.normalisation == "spectral"):
-            raise ValueError("the wasserstein objective needs gradient_penalty above 0, or spectral normalisation")
+            raise ValueError(
+                "the wasserstein objective needs gradient_penalty above 0 (with normalisation none), or spectral "
+                "normalisation"
+            )
+        if self.gradient_penalty and self.normalisation == "batch":
+            # Gulrajani et al. 2017, section 4: the penalty is on each image's gradient, and batch norm mixes images.
+            raise ValueError(
+                "gradient_penalty needs the discriminator's normalisation to be none or spectral, not batch"
+            )
         return self

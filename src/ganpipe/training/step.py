@@ -121,11 +121,8 @@ class Step:
         # Two passes: in one, real and generated images would share batch statistics.
         real_logits, fake_logits = self.discriminator(real).float(), self.discriminator(fake).float()
         loss = self.objective.discriminator(real_logits, fake_logits)
-        seen = {
-            "loss_d": loss.detach(),
-            "real_accuracy": (real_logits > 0).float().mean(),
-            "fake_accuracy": (fake_logits < 0).float().mean(),
-        }
+        real_accuracy, fake_accuracy = self.objective.told_right(real_logits, fake_logits)
+        seen = {"loss_d": loss.detach(), "real_accuracy": real_accuracy, "fake_accuracy": fake_accuracy}
         total = loss
         if params.r1:
             total = total + params.r1 * squared_gradient(real_logits, real)
@@ -191,7 +188,7 @@ def _adam(network: nn.Module, rate: float, beta1: float, beta2: float) -> torch.
     return torch.optim.Adam(
         network.parameters(),
         # A captured step reads its rate from the device.
-        lr=torch.tensor(rate, device="cuda") if on_gpu else rate,
+        lr=torch.tensor(rate, device=next(network.parameters()).device) if on_gpu else rate,
         betas=(beta1, beta2),
         eps=ADAM_EPSILON,
         fused=True,
