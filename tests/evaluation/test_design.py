@@ -59,11 +59,13 @@ def test_large_features_are_multiplied_in_single_and_summed_in_double_precision(
 @pytest.mark.parametrize("count", [5, 50, 500])
 def test_a_sample_is_of_the_rows_and_always_the_same(count: int) -> None:
     X = matrix(50, 4)
-    sample = Design(X).sample(count).numpy()
+    rows, kernel = Design(X).sample(count)
+    sample = rows.numpy()
+    np.testing.assert_allclose(kernel, sample @ sample.T)
     assert len(sample) == min(count, 50)
     assert {row.tobytes() for row in sample} <= {row.tobytes() for row in with_constant(X)}
     assert len({row.tobytes() for row in sample}) == len(sample)
-    np.testing.assert_array_equal(sample, Design(X).sample(count).numpy())
+    np.testing.assert_array_equal(sample, Design(X).sample(count)[0].numpy())
 
 
 def test_features_are_not_copied_and_not_changed() -> None:

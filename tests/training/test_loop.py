@@ -96,7 +96,9 @@ def test_training_moves_the_samples_and_the_losses(corpus: Images) -> None:
 
 
 def test_divergence_ends_with_a_sentence(corpus: Images) -> None:
-    with pytest.raises(UserError, match=r"diverged before step 4: loss_g.* no longer finite. There is no checkpoint yet. Lower"):
+    with pytest.raises(
+        UserError, match=r"diverged before step 4: loss_g.* no longer finite. There is no checkpoint yet. Lower"
+    ):
         train(train_params(), _poisoned(corpus), CPU)
     assert not list(Path(".ckpt").glob("train/*/step-*.pt"))
 

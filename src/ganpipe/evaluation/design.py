@@ -31,9 +31,10 @@ class Design:
         self.rows, self.columns = features.shape[0], features.shape[1] + 1
         self.dtype = dtype or (torch.float64 if self.features.numel() <= SMALL else torch.float32)
         self.finite = False
+        self.passes = 0  # over the features, each for two products with them
         self._gram: Tensor | None = None
         self._kernel: Tensor | None = None
-        self._sampled: Tensor | None = None
+        self._sample: tuple[Tensor, Tensor] | None = None
 
     @property
     def device(self) -> torch.device:
@@ -75,6 +76,7 @@ class Design:
 
     def through(self, weights: Tensor, response: Response) -> tuple[Tensor, Tensor]:
         """Scores, and X' times `response(scores of a block, its rows)` (columns, k), in one pass over the features."""
+        self.passes += 1
         every, total = [], torch.zeros(weights.shape[1], self.columns, dtype=torch.float64, device=self.device)
         for rows, block, scores in self._scored(weights):
             pulls = response(scores, rows)
@@ -115,13 +117,14 @@ class Design:
                 self._kernel.addmm_(columns, columns.T)
         return self._kernel
 
-    def sample(self, count: int) -> Tensor:
-        """`count` of the rows (all, where there are no more), always the same, the constant last; made once."""
-        if self._sampled is None or len(self._sampled) < min(count, self.rows):
+    def sample(self, count: int) -> tuple[Tensor, Tensor]:
+        """`count` of the rows (all, where there are no more), the constant last, and their kernel; made once."""
+        if self._sample is None:
             order = np.random.default_rng(0).permutation(self.rows)[:count]
             chosen = self.features[torch.from_numpy(np.sort(order)).to(self.device)].to(self.dtype)
-            self._sampled = torch.nn.functional.pad(chosen, (0, 1), value=self.constant)
-        return self._sampled
+            rows = torch.nn.functional.pad(chosen, (0, 1), value=self.constant)
+            self._sample = rows, rows @ rows.T
+        return self._sample
 
 
 def _as_tensor(features: Tensor | np.ndarray) -> Tensor:

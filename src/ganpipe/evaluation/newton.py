@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from ganpipe.evaluation.design import Design
-from ganpipe.evaluation.preconditioner import Preconditioner, precondition
+from ganpipe.evaluation.preconditioner import Preconditioner, choose
 
 FORCING = 0.1  # share of its right-hand side to which a Newton system is solved
 PRODUCTS = 100  # at most, for one Newton system
@@ -57,14 +57,15 @@ def solve(
     if start is not None:
         weights.copy_(start)
     now = evaluate(design, targets, C, weights)
-    conditioner: Preconditioner | None = None
+    chosen, conditioner = None, None
     products = 0
     for step in range(max_steps):
         open_ = now.gap > tol * now.objective
         if not open_.any():
             break
-        if conditioner is None:
-            conditioner = precondition(design, 2 * C * float((now.slack > 0).double().mean()))
+        if conditioner is None or choose(design) is not chosen:
+            chosen = choose(design)
+            conditioner = chosen(design, 2 * C * float((now.slack > 0).double().mean()))
         direction, moved, used = _newton_direction(
             design, (now.pull - now.weights)[:, open_], now.slack[:, open_] > 0, C, conditioner
         )

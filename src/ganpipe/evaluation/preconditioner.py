@@ -8,31 +8,40 @@ from torch import Tensor
 from ganpipe.evaluation.design import Design
 
 Preconditioner = Callable[[Tensor], Tensor]  # of residuals (columns, k) float64
-# Up to so many columns the whole Gram matrix is made and factored; beyond, a sample of rows stands for all of them.
-WHOLE = 4096
-SAMPLE = 2048
+CHEAP = 1024  # columns up to which the whole Gram matrix is made at once
+LARGEST = 8192  # columns up to which it is ever made: it and its factor take half a gigabyte
+# It costs about as much as so many passes over the features for each column, ten classes at a time.
+PASSES_A_COLUMN = 1 / 100
+SHARE, FEWEST, MOST = 0.1, 1024, 4096  # of the rows, that stand for all of them otherwise
 # Eigenvalues of a Gram matrix below this share of its trace are rounding, and are lifted to it before it is factored.
 ROUNDING = {torch.float32: 1e-5, torch.float64: 1e-13}
 
 
-def precondition(design: Design, c: float) -> Preconditioner:
-    """Solves (I + c X'X) p = r, roughly: from all of X'X, or from that of a sample of the rows, scaled."""
-    if design.columns <= min(WHOLE, design.rows):
-        return _whole(design, c)
-    return _sampled(design, c)
+def choose(design: Design) -> Callable[[Design, float], Preconditioner]:
+    """What makes a preconditioner for (I + c X'X) p = r from a design and c: all of its rows, or a sample of them.
+
+    All of them need the fewest products, but pay only where many are made: once as much has been spent on products
+    (for all values of C together) as the Gram matrix costs.
+    """
+    columns = design.columns
+    if columns <= CHEAP or (columns <= LARGEST and design.passes > columns * PASSES_A_COLUMN):
+        return from_all_rows
+    return from_a_sample
 
 
-def _whole(design: Design, c: float) -> Preconditioner:
+def from_all_rows(design: Design, c: float) -> Preconditioner:
+    """Cholesky's factor of the system itself, but for which rows are active and for what rounding hides."""
     factor = _factor(design.gram(), c)
-    return lambda residual: torch.cholesky_solve(residual.to(design.dtype), factor).double()
+    return lambda residual: torch.cholesky_solve(residual.to(factor.dtype), factor).double()
 
 
-def _sampled(design: Design, c: float) -> Preconditioner:
-    rows = design.sample(SAMPLE)
+def from_a_sample(design: Design, c: float) -> Preconditioner:
+    """The same of a sample of the rows, scaled, by Woodbury's identity: (I + cX'X)^-1 = I - c X' (I + cXX')^-1 X."""
+    rows, kernel = design.sample(int(min(max(SHARE * design.rows, FEWEST), MOST)))
     c *= design.rows / len(rows)
-    factor = _factor(rows @ rows.T, c)
+    factor = _factor(kernel, c)
 
-    def solve(residual: Tensor) -> Tensor:  # Woodbury: (I + cX'X)^-1 r = r - c X' (I + cXX')^-1 X r
+    def solve(residual: Tensor) -> Tensor:
         inner = torch.cholesky_solve(rows @ residual.to(rows.dtype), factor)
         return residual - c * (inner.T @ rows).T.double()
 
@@ -42,4 +51,7 @@ def _sampled(design: Design, c: float) -> Preconditioner:
 def _factor(gram: Tensor, c: float) -> Tensor:
     """Cholesky's of I + c gram, the identity enlarged where it would drown in rounding."""
     ridge = max(1.0, ROUNDING[gram.dtype] * c * float(gram.diagonal().double().sum()))
-    return torch.linalg.cholesky((c * gram).diagonal_scatter(c * gram.diagonal() + ridge))
+    shifted = c * gram
+    shifted.diagonal().add_(ridge)
+    factor: Tensor = torch.linalg.cholesky(shifted)
+    return factor
