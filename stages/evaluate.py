@@ -21,7 +21,7 @@ def main() -> None:
     params = load_params(EvaluateParams, "evaluate")
     weights, plots = Path(params.weights or "models/gan"), Path("plots/evaluate") / name
     corpus, labelled = Images(Path("data/processed")), Images(Path("data/evaluation") / name)
-    discriminator = load_discriminator(weights, device := choose_device())
+    discriminator = load_discriminator(weights, device := choose_device(), params.average)
     config = load_config(weights)
     checksum = config["sha256"]["discriminator"]
     inputs = {"evaluation": labelled.digest, "weights": checksum}

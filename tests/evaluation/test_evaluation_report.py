@@ -1,5 +1,6 @@
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,14 +9,25 @@ import torch
 from ganpipe.corpus.catalogue import find
 from ganpipe.corpus.download import download_entry
 from ganpipe.corpus.shards import Images
+from ganpipe.errors import UserError
 from ganpipe.evaluation.params import EvaluateParams
 from ganpipe.evaluation.pictures import confusion, save_pictures
 from ganpipe.evaluation.report import Evaluation, evaluate
 from ganpipe.models.dcgan import Discriminator, initialise
 from ganpipe.models.pixels import freeze_on
+from ganpipe.settings import read_params
+from support.graph import ROOT
 
+TRAINED_ON = {"name": "digits", "resize": "bilinear"}
 CPU, WIDTH, TEST_IMAGES = torch.device("cpu"), 4, 360
-PARAMS = EvaluateParams(datasets=["digits"], weights=None, C=[1e-3, 1e-2], validation=0.2, tolerance=1e-2, seed=0)
+PARAMS = EvaluateParams.model_validate(
+    {
+        **read_params(ROOT / "params.yaml")["evaluate"],
+        "datasets": ["digits"],
+        "C": [1e-3, 1e-2],
+        "tolerance": 1e-2,
+    }
+)
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +65,54 @@ def test_a_discriminator_of_another_corpus_has_not_seen_the_set(labelled: Images
     # The pipeline's own corpus is of digits, but these weights are said to be of photographs.
     found = evaluate(PARAMS, network, {"name": "photographs", "resize": "antialias"}, corpus, labelled, CPU)
     assert found.metrics["trained_on_this_set"] is False
+
+
+@pytest.fixture(scope="module")
+def small(labelled: Images, tmp_path_factory: pytest.TempPathFactory) -> Images:
+    """A part of the digits, for settings that need no accuracy."""
+    chosen = np.arange(len(labelled))[::6]
+    rows = {split: np.intersect1d(labelled.rows(split), chosen) for split in ("train", "test")}
+    return Part(labelled.folder, rows)
+
+
+class Part(Images):
+    """Some of the rows of a set."""
+
+    def __init__(self, folder: Path, chosen: dict[str, np.ndarray]) -> None:
+        super().__init__(folder)
+        self.chosen = chosen
+
+    def rows(self, split: str) -> np.ndarray:
+        return self.chosen[split]
+
+
+@pytest.mark.parametrize(
+    ("changes", "features"),
+    [
+        ({"layers": [6]}, 16 * 4 * WIDTH),
+        ({"pooling": "both"}, 2 * 16 * 14 * WIDTH),
+        ({"flip": True, "scaling": "standardised", "storage": "disk"}, 16 * 14 * WIDTH),
+        ({"scaling": "signed_root", "labels_per_class": [5], "draws": 2}, 16 * 14 * WIDTH),
+    ],
+)
+def test_each_lever_reaches_the_measurement(
+    changes: dict[str, Any], features: int, small: Images, corpus: Images
+) -> None:
+    network = Discriminator(WIDTH)
+    initialise(network, torch.Generator().manual_seed(99))
+    freeze_on(network, len(corpus), corpus.pixels, CPU)
+    found = evaluate(PARAMS.model_copy(update=changes), network, TRAINED_ON, corpus, small, CPU).metrics
+    assert found["features"] == features
+    assert found["accuracy"] > 0.5
+    if "labels_per_class" in changes:
+        assert 0.3 < found["accuracy_5_a_class"] < found["accuracy"]
+        assert found["accuracy_error_5_a_class"] > 0
+        assert {"C_5_a_class", "accuracy_5_a_class_random_init"} <= found.keys()
+
+
+def test_a_layer_that_is_not_there_is_named(small: Images, corpus: Images) -> None:
+    with pytest.raises(UserError, match="names layer 7, but the discriminator has 6"):
+        evaluate(PARAMS.model_copy(update={"layers": [1, 7]}), Discriminator(WIDTH), TRAINED_ON, corpus, small, CPU)
 
 
 def test_every_probe_is_solved_to_the_tolerance(evaluation: Evaluation) -> None:

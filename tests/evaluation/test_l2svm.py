@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from evaluation.problems import Problem, digits, gaps, objectives, problems, reference, weights
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -91,16 +91,25 @@ def test_gap_bounds_the_distance_to_the_optimum(C: float) -> None:
         assert above.max() <= machine.duality_gap_ + ROUNDING
 
 
-@settings(deadline=None, max_examples=30)
-@example(wrecking())
+@settings(deadline=None, max_examples=40)
 @given(problems())
-def test_every_problem_ends_at_the_tolerance_or_the_last_step(problem: Problem) -> None:
+def test_every_problem_that_double_precision_can_hold_ends_at_the_tolerance(problem: Problem) -> None:
+    # Where C |x|^2 is larger still, and X has no full rank, slacks are differences of numbers that rounding eats.
+    assume(problem.C * (problem.X.astype(np.float64) ** 2).sum(1).max() < 1e6)
     machine = L2SVM(problem.C, tol=TOLERANCE).fit(problem.X, problem.y)
-    assert np.isfinite(weights(machine)).all()
-    assert np.isfinite(machine.objective_).all()
-    assert machine.duality_gap_ <= TOLERANCE or machine.n_iter_ == machine.max_iter
+    assert machine.duality_gap_ <= TOLERANCE
     above = objectives(problem, machine) - objectives(problem, reference(problem))
     assert (above <= (TOLERANCE + ROUNDING) * objectives(problem, machine)).all()
+
+
+@settings(deadline=None, max_examples=40)
+@example(wrecking())
+@given(problems())
+def test_any_problem_ends_with_finite_weights_and_a_gap_that_does_not_flatter(problem: Problem) -> None:
+    machine = L2SVM(problem.C, tol=TOLERANCE, max_iter=30).fit(problem.X, problem.y)
+    assert np.isfinite(weights(machine)).all()
+    assert np.isfinite(machine.objective_).all()
+    above = objectives(problem, machine) - objectives(problem, reference(problem))
     assert (above <= (machine.duality_gap_ + ROUNDING) * objectives(problem, machine)).all()
 
 
@@ -111,7 +120,7 @@ def test_single_precision_may_not_get_far_but_says_so(problem: Problem) -> None:
     with single_precision():
         machine = L2SVM(problem.C, tol=TOLERANCE, max_iter=20).fit(problem.X, problem.y)
     assert np.isfinite(weights(machine)).all()
-    assert machine.duality_gap_ <= TOLERANCE or machine.n_iter_ == machine.max_iter
+    assert machine.duality_gap_ <= TOLERANCE or machine.n_iter_ >= machine.max_iter
     above = objectives(problem, machine) - objectives(problem, reference(problem))
     assert (above <= (machine.duality_gap_ + 1e-4) * objectives(problem, machine)).all()
 
@@ -123,7 +132,7 @@ def test_more_positive_features_than_rows_are_solved_in_a_few_steps(C: float) ->
     y = np.arange(100) % 5
     X = np.abs(source.normal(size=(100, 1000)) + 1.5 + 0.2 * source.normal(size=(5, 1000))[y])
     problem = Problem(X.astype(np.float32), y, C)
-    machine = L2SVM(C, tol=1e-3, max_iter=30).fit(problem.X, y)
+    machine = L2SVM(C, tol=1e-3, max_iter=20).fit(problem.X, y)
     assert machine.duality_gap_ <= 1e-3
 
 

@@ -23,7 +23,7 @@ def test_it_meets_the_primal_solver(problem: Problem) -> None:
     design = Design(problem.X.astype(np.float64))
     classes, codes = np.unique(problem.y, return_inverse=True)
     targets = one_against_the_rest(codes, len(classes), CPU)
-    mine, _ = sample_space.solve(design, targets, problem.C, 1e-8, 100)
+    mine = sample_space.solve(design, targets, problem.C, 1e-8, 100)
     theirs = newton.solve(design, targets, problem.C, 1e-8, 100)
     reached = torch.maximum(mine.gap, theirs.gap) + 1e-7 * theirs.objective
     assert ((mine.objective - theirs.objective).abs() <= reached).all()

@@ -65,6 +65,11 @@ class Design:
                 block = room[: len(block)].copy_(block)
             yield rows, block
 
+    def largest_norm(self) -> float:
+        """Of a row, its constant included."""
+        largest = max(float(block.double().square().sum(1).max()) for _, block in self.blocks())
+        return float((largest + self.constant**2) ** 0.5)
+
     def scores(self, weights: Tensor) -> Tensor:
         """(columns, k) float64 weights, the bias last, to (n, k) float64 scores."""
         return torch.cat([scores for _, _, scores in self._scored(weights)])

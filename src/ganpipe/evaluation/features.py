@@ -1,24 +1,112 @@
-"""Features of a discriminator: every layer's maps, max-pooled to 4x4, concatenated, unscaled (paper, section 5.1)."""
+"""Features of a discriminator: every layer's maps, max-pooled to 4x4, concatenated, unscaled (paper, section 5.1).
+
+Beside the paper's there are levers, each off by default: `Levers`.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from ganpipe.models.dcgan import Discriminator
+from ganpipe import files
+from ganpipe.models.dcgan import POOLED, Discriminator
 from ganpipe.models.pixels import to_network
 from ganpipe.progress import Progress
 
 BATCH = 250
+ROWS = 1024  # scaled at a time
+
+Pooling = Literal["max", "mean", "both"]
+Scaling = Literal["none", "standardised", "signed_root"]
+POOLINGS: dict[Pooling, tuple[Callable[[Tensor, int], Tensor], ...]] = {
+    "max": (F.adaptive_max_pool2d,),
+    "mean": (F.adaptive_avg_pool2d,),
+    "both": (F.adaptive_max_pool2d, F.adaptive_avg_pool2d),
+}
+
+
+class Levers(NamedTuple):
+    """What may be done otherwise than in the paper."""
+
+    layers: tuple[int, ...] | None = None  # which convolutions, the first is 1; None for all
+    pooling: Pooling = "max"
+    flip: bool = False  # the mean over each image and its mirror image
+    half: bool = False  # kept in half precision in a file, where they would not fit into memory
+
+
+PAPERS = Levers()
 
 
 @torch.no_grad()
-def extract(discriminator: Discriminator, pixels: np.ndarray, device: torch.device, label: str) -> Tensor:
-    """Features (N, feature_count), float32, of uint8 (N, H, W, 3), with the batch-norm statistics frozen before."""
+def extract(
+    discriminator: Discriminator, pixels: np.ndarray, device: torch.device, label: str, levers: Levers = PAPERS
+) -> Tensor:
+    """Features (N, count), float32, of uint8 (N, H, W, 3), with the batch-norm statistics frozen before.
+
+    With `levers.half` they are float16 in a file that vanishes with them, whatever its size.
+    """
     discriminator.eval()
-    features = torch.empty(len(pixels), discriminator.feature_count, device=device)
+    features: Tensor | None = None
     with Progress(label, len(pixels), "images") as progress:
         for start in range(0, len(pixels), BATCH):
-            part = torch.from_numpy(pixels[start : start + BATCH]).to(device)
-            features[start : start + BATCH] = discriminator.features(to_network(part))
-            progress.advance(len(part))
+            images = to_network(torch.from_numpy(pixels[start : start + BATCH]).to(device))
+            found = pooled(discriminator, images, levers)
+            if levers.flip:
+                found = (found + pooled(discriminator, images.flip(3), levers)) / 2
+            if features is None:
+                features = _room(len(pixels), found.shape[1], device, levers.half)
+            features[start : start + BATCH] = found
+            progress.advance(len(images))
+    if features is None:
+        raise ValueError("there are no images to take features of")
     return features
+
+
+def pooled(discriminator: Discriminator, images: Tensor, levers: Levers) -> Tensor:
+    """Features (N, count) of images as the network takes them."""
+    maps = discriminator.activations(images)
+    chosen = maps if levers.layers is None else [maps[number - 1] for number in levers.layers]
+    return torch.cat([pool(layer, POOLED).flatten(1) for layer in chosen for pool in POOLINGS[levers.pooling]], dim=1)
+
+
+def scale(train: Tensor, others: list[Tensor], scaling: Scaling) -> None:
+    """Scale features in place: to mean 0 and variance 1 over `train`, or each to its root, its sign kept."""
+    if scaling == "none":
+        return
+    mean, inverse = _moments(train) if scaling == "standardised" else (torch.empty(0), torch.empty(0))
+    for features in (train, *others):
+        for block in _blocks(features):
+            wide = block.float()
+            block.copy_((wide - mean) * inverse if scaling == "standardised" else wide.sign() * wide.abs().sqrt())
+
+
+def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Each feature's mean and inverse standard deviation; a constant feature is only centred."""
+    total = torch.zeros(features.shape[1], dtype=torch.float64, device=features.device)
+    for block in _blocks(features):
+        total += block.double().sum(0)
+    mean = total / len(features)
+    squares = torch.zeros_like(total)
+    for block in _blocks(features):
+        squares += (block.double() - mean).square_().sum(0)
+    deviation = (squares / len(features)).sqrt()
+    constant = deviation <= 1e-6 * mean.abs()
+    return mean.float(), torch.where(constant, 1.0, 1 / deviation.masked_fill(constant, 1.0)).float()
+
+
+def _blocks(features: Tensor) -> Iterator[Tensor]:
+    return iter(torch.split(features, ROWS))
+
+
+def _room(rows: int, columns: int, device: torch.device, half: bool) -> Tensor:
+    if not half:
+        return torch.empty(rows, columns, device=device)
+    folder = files.work_folder()
+    folder.mkdir(exist_ok=True)
+    # Its name is gone at once, so that the space is given back however the process ends.
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return torch.from_numpy(np.memmap(file, np.float16, "w+", shape=(rows, columns)))

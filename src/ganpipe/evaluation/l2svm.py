@@ -4,6 +4,7 @@
 """
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from ganpipe.evaluation import newton, sample_space
 from ganpipe.evaluation.design import Design
+from ganpipe.evaluation.newton import Solution
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator, ClassifierMixin
@@ -22,6 +24,9 @@ else:
         BaseEstimator, ClassifierMixin = type("BaseEstimator", (), {}), type("ClassifierMixin", (), {})
 
 Features = np.ndarray | Tensor | Design
+PATIENCE = 20  # Newton steps
+PATH = 100.0  # times C, from one problem of a path to the next
+FADED = 1e-2  # C times a squared norm, at which every slack is still near 1
 PRECISIONS = [np.float64, np.float32, np.float16]  # that are taken as they are
 
 
@@ -37,8 +42,8 @@ class L2SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # scikit-lear
     def __init__(self, C: float = 1.0, *, fit_intercept: bool = True, tol: float = 1e-5, max_iter: int = 100) -> None:
         self.C, self.fit_intercept, self.tol, self.max_iter = C, fit_intercept, tol, max_iter
 
-    coefficients_: Tensor | None
     weights_: Tensor
+    _found: Solution
 
     def fit(self, X: Features, y: np.ndarray | Tensor, start: "L2SVM | None" = None) -> "L2SVM":
         """Fit; `start` is a fitted machine on the same classes and features to begin from. Raises ValueError.
@@ -58,15 +63,9 @@ class L2SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # scikit-lear
             raise ValueError(f"{design.rows} rows of features but {len(codes)} labels")
         if len(self.classes_) < 2:
             raise ValueError(f"the labels hold {len(self.classes_)} class; an SVM needs at least 2 classes")
-        problem = (design, one_against_the_rest(codes, len(self.classes_), design.device), self.C, self.tol)
-        coefficients = None
-        if sample_space.fits(design):
-            begun = start.coefficients_ if start is not None else None
-            same = begun is not None and len(begun) == design.rows
-            found, coefficients = sample_space.solve(*problem, self.max_iter, begun if same else None)
-        else:
-            found = newton.solve(*problem, self.max_iter, None if start is None else start.weights_)
-        self.weights_, self.coefficients_ = found.weights, coefficients
+        targets = one_against_the_rest(codes, len(self.classes_), design.device)
+        found = solve(design, targets, self.C, self.tol, self.max_iter, None if start is None else start._found)
+        self._found, self.weights_ = found, found.weights
         self.coef_ = found.weights[:-1].T.cpu().numpy()
         self.intercept_ = float(self.fit_intercept) * found.weights[-1].cpu().numpy()
         self.objective_ = found.objective.cpu().numpy()
@@ -115,6 +114,27 @@ class L2SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # scikit-lear
         X, y = validate_data(self, X, y, dtype=PRECISIONS)
         check_classification_targets(y)
         return X, y
+
+
+def solve(
+    design: Design, targets: Tensor, C: float, tol: float, max_steps: int, start: Solution | None = None
+) -> Solution:
+    """Minimise P for every column of `targets` (n, k) until each relative gap is at most `tol`, whichever way is best.
+
+    Where the data are hardly regularised Newton's steps can become very short. What has not arrived after `PATIENCE`
+    of them is approached anew by a path of growing C, which takes few steps each.
+    """
+    way = sample_space.solve if sample_space.fits(design) else newton.solve
+    found = way(design, targets, C, tol, min(max_steps, PATIENCE), start)
+    if found.relative_gap <= tol or max_steps <= PATIENCE:
+        return found
+    steps, products, on_the_way = found.steps, found.products, None
+    lengths = math.ceil(math.log(max(C * design.largest_norm() ** 2 / FADED, 1), PATH))
+    for left in range(lengths, -1, -1):
+        on_the_way = way(design, targets, C / PATH**left, tol, max_steps, on_the_way)
+        steps, products = steps + on_the_way.steps, products + on_the_way.products
+    best = min(found, on_the_way or found, key=lambda each: each.relative_gap)
+    return replace(best, steps=steps, products=products)
 
 
 def one_against_the_rest(codes: np.ndarray, classes: int, device: torch.device) -> Tensor:

@@ -39,6 +39,7 @@ class Solution:
     gap: Tensor
     steps: int
     products: int  # of a Hessian with all open classes' directions: passes over the features, or over their kernel
+    coefficients: Tensor | None = None  # of the rows (n, k), where they were what was solved for
 
     @property
     def relative_gap(self) -> float:
@@ -47,15 +48,16 @@ class Solution:
 
 
 def solve(
-    design: Design, targets: Tensor, C: float, tol: float, max_steps: int, start: Tensor | None = None
+    design: Design, targets: Tensor, C: float, tol: float, max_steps: int, start: Solution | None = None
 ) -> Solution:
     """Minimise P for every column of `targets` (n, k), entries -1 or +1, until each relative gap is at most `tol`.
 
-    Where single precision no longer brings the gap down, the solver goes on in double precision.
+    `start` is another C's solution. Where single precision no longer brings the gap down, the solver goes on in
+    double precision.
     """
     weights = torch.zeros(design.columns, targets.shape[1], dtype=torch.float64, device=design.device)
     if start is not None:
-        weights.copy_(start)
+        weights.copy_(start.weights)
     now = evaluate(design, targets, C, weights)
     chosen, conditioner = None, None
     products = 0
@@ -131,7 +133,9 @@ def _newton_direction(
         solution += step * search
         moved += step * image
         residual -= step * curved
-        if bool((residual.norm(dim=0) <= goal).all()):
+        # A column that has arrived stays where it is: its numbers would only fade away.
+        residual *= residual.norm(dim=0) > goal
+        if not residual.any():
             break
         z = conditioner(residual)
         rho, before = (residual * z).sum(0), rho
@@ -149,7 +153,7 @@ def piecewise_minimum(
     linear: Tensor, curve: Tensor, targets: Tensor, scores: Tensor, moved: Tensor, C: float
 ) -> Tensor:
     """The t >= 0 that minimises t linear + t^2/2 curve + C sum max(0, 1 - y (scores + t moved))^2, each (..., k)."""
-    length = torch.ones_like(linear)
+    length, curve = torch.ones_like(linear), curve.clamp_min(0)  # below 0 by rounding, where a kernel is singular
     for _ in range(30):
         slack = (1 - targets * (scores + length[..., None, :] * moved)).clamp_min_(0)
         slope = linear + length * curve - 2 * C * (slack * targets * moved).sum(-2)

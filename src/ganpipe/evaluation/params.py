@@ -1,10 +1,12 @@
 """Settings of `evaluate`."""
 
 import math
+from typing import Literal
 
 from pydantic import Field, field_validator
 
 from ganpipe.corpus.catalogue import CATALOGUE
+from ganpipe.evaluation.features import Levers, Pooling, Scaling
 from ganpipe.settings import Section
 
 
@@ -13,6 +15,14 @@ class EvaluateParams(Section):
 
     datasets: list[str] = Field(min_length=1, description="labelled sets of the catalogue; one stage each")
     weights: str | None = Field(description="folder of another discriminator to measure; null: the pipeline's own")
+    average: bool = Field(description="measure the averaged weights, where the training kept them")
+    layers: list[int] | None = Field(description="which convolutions' features, the first is 1; null: all of them")
+    pooling: Pooling = Field(description="of each layer's maps to 4x4")
+    flip: bool = Field(description="whether features are the mean over each image and its mirror image")
+    scaling: Scaling = Field(description="of the features, before the classifier")
+    storage: Literal["memory", "disk"] = Field(description="of the features: fp32 in memory, or fp16 in a file")
+    labels_per_class: list[int] = Field(description="measure with so many labels a class, too, over several draws")
+    draws: int = Field(ge=2, description="of training images, for each of labels_per_class")
     C: list[float] = Field(
         min_length=1, description="candidates for the SVM's C, the best on the validation split wins"
     )
@@ -27,6 +37,26 @@ class EvaluateParams(Section):
             if name not in CATALOGUE:
                 raise ValueError(f"there is no labelled set {name!r}, choose from {', '.join(CATALOGUE)}")
         return names
+
+    @property
+    def levers(self) -> Levers:
+        """How features are taken."""
+        layers = None if self.layers is None else tuple(self.layers)
+        return Levers(layers, self.pooling, self.flip, self.storage == "disk")
+
+    @field_validator("layers")
+    @classmethod
+    def _some_layers(cls, layers: list[int] | None) -> list[int] | None:
+        if layers is not None and (not layers or min(layers) < 1 or len(set(layers)) < len(layers)):
+            raise ValueError("layers are numbers from 1, each once; empty for all")
+        return layers
+
+    @field_validator("labels_per_class")
+    @classmethod
+    def _some_labels(cls, counts: list[int]) -> list[int]:
+        if any(count < 1 for count in counts):
+            raise ValueError("labels_per_class are numbers from 1")
+        return counts
 
     @field_validator("C")
     @classmethod

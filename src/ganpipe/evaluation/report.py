@@ -8,12 +8,17 @@ import torch
 from torch import Tensor
 
 from ganpipe.corpus.shards import Images
-from ganpipe.evaluation.features import extract
+from ganpipe.errors import UserError
+from ganpipe.evaluation.features import extract, scale
+from ganpipe.evaluation.few_labels import FewLabels, few_labels
 from ganpipe.evaluation.params import EvaluateParams
 from ganpipe.evaluation.protocols import Probe, probe, validation_split
 from ganpipe.models.dcgan import Discriminator, fold, initialise, place
 from ganpipe.models.pixels import freeze_on
 from ganpipe.runtime import keep_freed_memory, mix_seed
+
+CHOOSING_DRAWS = 10  # of few labels, that choose C; in the authors' code too
+KINDS = {"trained": "", "random init": "_random_init"}  # suffixes of metrics
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,8 @@ def evaluate(
     one's batch-norm statistics are averaged over `corpus`.
     """
     keep_freed_memory()
+    if (last := max(params.layers or [1])) > len(discriminator.convs):
+        raise UserError(f"evaluate.layers names layer {last}, but the discriminator has {len(discriminator.convs)}")
     labels = {split: labelled.labels(split) for split in ("train", "test")}
     pixels = {
         split: np.concatenate(
@@ -58,8 +65,18 @@ def evaluate(
         return probe(features["train"], labels["train"], features["test"], labels["test"], *choice)
 
     def of_network(name: str, network: Discriminator) -> Probe:
-        return result(name, {split: extract(network, pixels[split], device, f"{name}, {split}") for split in pixels})
+        features = {
+            split: extract(network, pixels[split], device, f"{name}, {split}", params.levers) for split in pixels
+        }
+        scale(features["train"], [features["test"]], params.scaling)
+        for count in params.labels_per_class:
+            choice = (count, CHOOSING_DRAWS, params.draws, params.seed, f"{name}, {count} labels a class")
+            few[name, count] = few_labels(
+                features["train"], labels["train"], len(fitting), features["test"], labels["test"], *choice
+            )
+        return result(name, features)
 
+    few: dict[tuple[str, int], FewLabels] = {}
     trained = of_network("trained", discriminator)
     untrained = of_network("random init", _untrained(discriminator, params.seed, corpus, device))
     flat = {split: torch.from_numpy(array).to(device).flatten(1).float() / 127.5 - 1 for split, array in pixels.items()}
@@ -87,6 +104,8 @@ def evaluate(
         # Unlike the paper's, such a discriminator has seen the training images, though never a label.
         "trained_on_this_set": trained_on["name"] == labelled.manifest["name"],
     }
+    for (name, each), found in few.items():
+        metrics |= {f"{key}_{each}_a_class{KINDS[name]}": value for key, value in found.metrics().items()}
     return Evaluation(metrics, labelled.classes, labels["test"], trained, pixels["test"])
 
 

@@ -14,6 +14,7 @@ from ganpipe.evaluation.newton import TINY, Solution, evaluate, piecewise_minimu
 LARGEST = 5000  # rows; their kernel takes 200 MB
 FORCING = 1e-8  # of a Newton system; in double precision, and so well preconditioned, that costs few products
 PRODUCTS = 500
+PATIENCE = 50  # products without a smaller residual: rounding allows no more
 
 
 def fits(design: Design) -> bool:
@@ -22,17 +23,17 @@ def fits(design: Design) -> bool:
 
 
 def solve(
-    design: Design, targets: Tensor, C: float, tol: float, max_steps: int, start: Tensor | None = None
-) -> tuple[Solution, Tensor]:
-    """As `newton.solve`, and the coefficients (n, k) of the rows, from which another fit may `start`.
-
-    The objective and the gap are those of the weights, in double precision.
-    """
-    coefficients, steps, products = solve_stack(design.kernel(), targets, C, tol, max_steps, start)
+    design: Design, targets: Tensor, C: float, tol: float, max_steps: int, start: Solution | None = None
+) -> Solution:
+    """As `newton.solve`. The objective and the gap are those of the weights, in double precision."""
+    begun = None if start is None else start.coefficients
+    if begun is not None and begun.shape != targets.shape:  # of other rows
+        begun = None
+    coefficients, steps, products = solve_stack(design.kernel(), targets, C, tol, max_steps, begun)
     double = design.doubled()
     weights = double.transposed(coefficients)
     found = evaluate(double, targets, C, weights)
-    return Solution(weights, found.objective, found.gap, steps, products), coefficients
+    return Solution(weights, found.objective, found.gap, steps, products, coefficients)
 
 
 def solve_stack(
@@ -74,13 +75,19 @@ def _direction(
     goal = FORCING * residual.norm(dim=-2)
     search = z = active * torch.cholesky_solve(residual, factor)
     rho = (residual * z).sum(-2, keepdim=True)
-    count = 0
-    while count < PRODUCTS and bool((residual.norm(dim=-2) > goal).any()):
+    count, least = 0, residual.norm(dim=-2)
+    since = torch.zeros_like(least)
+    while count < PRODUCTS and bool(residual.any()):
         image = search + 2 * C * active * (kernel @ search)
         count += 1
         step = rho / (search * image).sum(-2, keepdim=True).clamp_min(TINY)
         solution += step * search
         residual = residual - step * image
+        size = residual.norm(dim=-2)
+        since = torch.where(size < least, 0, since + 1)
+        least = torch.minimum(least, size)
+        # A column that has arrived, or gets no nearer, stays where it is: its numbers would only fade away.
+        residual *= ((size > goal) & (since < PATIENCE))[..., None, :]
         z = active * torch.cholesky_solve(residual, factor)
         rho, before = (residual * z).sum(-2, keepdim=True), rho
         search = z + rho / before.clamp_min(TINY) * search

@@ -54,16 +54,28 @@ def load_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def load_discriminator(folder: Path, device: torch.device) -> Discriminator:
-    """The folder's discriminator, in eval mode with its frozen statistics. UserError if it is missing or damaged."""
+def load_discriminator(folder: Path, device: torch.device, average: bool = False) -> Discriminator:
+    """The folder's discriminator, in eval mode with its frozen statistics. UserError if it is missing or damaged.
+
+    `average` takes the averaged weights.
+    """
     config = load_config(folder)
-    return _load(fold(Discriminator(**config["discriminator"])), folder, "discriminator", config, device)
+    name = _named("discriminator", folder, config, average)
+    return _load(fold(Discriminator(**config["discriminator"])), folder, name, config, device)
 
 
-def load_generator(folder: Path, device: torch.device) -> Generator:
-    """The folder's generator, in eval mode with its frozen statistics. UserError if it is missing or damaged."""
+def load_generator(folder: Path, device: torch.device, average: bool = False) -> Generator:
+    """The folder's generator, likewise."""
     config = load_config(folder)
-    return _load(Generator(**config["generator"]), folder, "generator", config, device)
+    name = _named("generator", folder, config, average)
+    return _load(Generator(**config["generator"]), folder, name, config, device)
+
+
+def _named(name: str, folder: Path, config: dict[str, Any], average: bool) -> str:
+    name += "_average" if average else ""
+    if name not in config["sha256"]:
+        raise UserError(f"{folder} holds no {name}: its training kept no averaged weights (train.average is 0)")
+    return name
 
 
 def _load(network: N, folder: Path, name: str, config: dict[str, Any], device: torch.device) -> N:
