@@ -96,6 +96,7 @@ def matrix_rate(device: torch.device, precision: torch.dtype) -> float:
 
 def compare(params: TrainParams, images: Images, device: torch.device, quick: bool) -> dict[str, float]:
     """Our rates, the copied loop's, and the share of the matrix rate that ours reaches."""
+    torch.backends.cudnn.benchmark = True  # as `train` has it
     steps = (4 if quick else 8) * (1 if device.type == "cpu" else 25)
     precision = choose_precision("auto", device)
     found: dict[str, float] = {}

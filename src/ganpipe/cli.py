@@ -4,6 +4,7 @@ import argparse
 import os
 import socket
 import sys
+from pathlib import Path
 
 from ganpipe.errors import UserError, entry
 
@@ -16,9 +17,19 @@ def main() -> None:
     pages = commands.add_parser("ui", help="open the MLflow pages of this project's runs")
     pages.add_argument("--port", type=int, default=5000, help="port on 127.0.0.1 (default: %(default)s)")
     commands.add_parser("check", help="check every setting in params.yaml before a long run starts")
+    theano = commands.add_parser(
+        "import-theano", help="turn the DCGAN authors' released arrays into a discriminator that evaluate measures"
+    )
+    theano.add_argument("folder", type=Path, help="with the files *_discrim_params.jl_NN.npy")
+    theano.add_argument("--out", type=Path, default=Path("models/imported"), help="default: %(default)s")
+    theano.add_argument("--images", type=Path, default=Path("data/processed"), help="a corpus for its statistics")
+    theano.add_argument("--network", help="which table of models/dcgan.py; told from the kernels otherwise")
+    theano.add_argument("--layers", type=int, help="only so many of the first convolutions")
     arguments = parser.parse_args()
     if arguments.command == "ui":
         _ui(arguments.port)
+    elif arguments.command == "import-theano":
+        _import_theano(arguments)
     else:
         _check()
 
@@ -49,6 +60,31 @@ def _check() -> None:
             faults.append(str(error))
     if faults:
         raise UserError("\nerror: ".join(faults))
+
+
+def _import_theano(arguments: argparse.Namespace) -> None:
+    from ganpipe.corpus.shards import Images
+    from ganpipe.models import theano
+    from ganpipe.models.dcgan import ARCHITECTURES
+    from ganpipe.models.pixels import freeze_on
+    from ganpipe.models.store import save_gan
+    from ganpipe.runtime import choose_device
+
+    if arguments.network is not None and arguments.network not in ARCHITECTURES:
+        raise UserError(f"there is no network {arguments.network}, choose from {', '.join(ARCHITECTURES)}")
+    if arguments.layers is not None and arguments.layers < 1:
+        raise UserError(f"--layers is {arguments.layers}: it is a number from 1")
+    network = theano.load_discriminator(arguments.folder, arguments.network, arguments.layers)
+    images, size = Images(arguments.images), network.table.size
+    if images.manifest["shape"][1:] != [size, size, 3]:
+        raise UserError(f"{arguments.images} holds images of another size than the {size}x{size} that it takes")
+    device = choose_device()
+    freeze_on(network.to(device), len(images), images.pixels, device)
+    name = f"of {arguments.folder.name}"
+    corpus = {"name": name, "images": None, "resize": images.manifest["resize"]}
+    save_gan(arguments.out, {"discriminator": network}, {"corpus": corpus})
+    print(f"{arguments.out}: {len(network.convs)} convolutions, {network.feature_count:,} features")
+    print(f"dvc exp run -S evaluate.weights={arguments.out} measures it")
 
 
 def _ui(port: int) -> None:

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ganpipe.models.dcgan import ARCHITECTURES, Discriminator, Generator, fold, initialise
 
@@ -168,6 +169,14 @@ def test_a_spectral_norm_makes_the_largest_singular_value_one() -> None:
         assert torch.linalg.matrix_norm(module.weight.flatten(1), 2).item() == pytest.approx(1, abs=0.05)
 
 
+def test_weights_under_a_spectral_norm_begin_like_all_others() -> None:
+    network = Discriminator(16, normalisation="spectral")
+    initialise(network, torch.Generator().manual_seed(0))
+    originals = [tensor for name, tensor in network.named_parameters() if name.endswith("original")]
+    assert len(originals) == 7
+    assert torch.cat([tensor.flatten() for tensor in originals]).std().item() == pytest.approx(0.02, rel=0.02)
+
+
 def test_a_spectral_norm_starts_from_the_seed_and_from_nothing_else() -> None:
     states = []
     for elsewhere in (1, 2):
@@ -196,3 +205,36 @@ def test_without_normalisation_the_signal_does_not_fade(width: int) -> None:
         maps = network.activations(images)
     first, last = float(maps[0].std()), float(maps[-1].std())
     assert 0.2 < last / first < 5
+
+
+def test_a_discriminators_logits_are_the_papers_maps_written_out() -> None:
+    d = Discriminator(3, normalisation="none")
+    initialise(d, torch.Generator().manual_seed(0))
+    x = images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    for conv, stride in zip(d.convs, (1, 2, 1, 2, 1, 2), strict=True):
+        x = F.conv2d(x, conv.get_parameter("weight"), conv.get_parameter("bias"), stride, padding=1)
+        x = torch.where(x > 0, x, 0.2 * x)
+    torch.testing.assert_close(d(images), (x.permute(0, 2, 3, 1).flatten(1) @ d.head.weight.T)[:, 0])
+
+
+@torch.no_grad()
+def test_a_generators_pixels_are_the_papers_maps_written_out() -> None:
+    g = Generator(3, latent=5).eval()
+    initialise(g, torch.Generator().manual_seed(0))
+    z = torch.rand(2, 5, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    x = g.project_norm((z @ g.project.weight.T).view(2, 4, 4, 12).permute(0, 3, 1, 2)).clamp(min=0)
+    for conv, norm, stride in zip(g.convs, g.norms, (2, 1, 2, 1, 2), strict=True):
+        x = norm(F.conv_transpose2d(x, conv.get_parameter("weight"), None, stride, 1, stride - 1)).clamp(min=0)
+    x = F.conv_transpose2d(x, g.to_pixels.weight, None, 1, 1)
+    scale = 2 / x.abs().max()  # else every pixel is near 0, where tanh is a line
+    g.to_pixels.weight.mul_(scale)
+    torch.testing.assert_close(g(z), (x * scale).tanh(), rtol=1e-4, atol=1e-5)
+
+
+def test_every_bias_begins_at_zero() -> None:
+    for network in (Discriminator(3), Discriminator(3, normalisation="none"), Generator(3, 4)):
+        biases = [tensor for name, tensor in network.named_parameters() if name.endswith("bias")]
+        for bias in biases:
+            nn.init.constant_(bias, 7.0)
+        initialise(network, torch.Generator().manual_seed(0))
+        assert biases and all((bias == 0).all() for bias in biases)

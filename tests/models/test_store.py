@@ -111,7 +111,7 @@ def test_a_broken_config_is_the_users_to_mend(folder: Path, content: bytes) -> N
         load_discriminator(folder, CPU)
 
 
-@pytest.mark.parametrize("change", [{"schema": 0}, {"network": "another"}, {"generator": None}])
+@pytest.mark.parametrize("change", [{"schema": 0}, {"network": "another"}, {"discriminator": None}, {"sha256": None}])
 def test_a_config_of_another_form_is_the_users_to_mend(folder: Path, change: dict[str, object]) -> None:
     config = {**load_config(folder), **change}
     (folder / CONFIG).write_text(json.dumps({key: value for key, value in config.items() if value is not None}))
@@ -154,3 +154,14 @@ def test_a_flipped_bit_in_the_weights_is_noticed() -> None:
     path.write_bytes(data)
     with pytest.raises(UserError, match=r"discriminator.safetensors is damaged"):
         load_discriminator(Path("gan"), torch.device("cpu"))
+
+
+def test_a_folder_without_a_network_says_which(folder: Path) -> None:
+    config = json.loads((folder / CONFIG).read_text())
+    del config["generator"], config["sha256"]["generator"]
+    (folder / CONFIG).write_text(json.dumps(config))
+    assert load_discriminator(folder, CPU).feature_count > 0
+    with pytest.raises(UserError, match="holds no generator"):
+        load_generator(folder, CPU)
+    with pytest.raises(UserError, match="holds no discriminator_average: its training kept no averaged weights"):
+        load_discriminator(folder, CPU, average=True)

@@ -74,3 +74,24 @@ def test_gradients_pass_to_all_that_is_still_seen() -> None:
 def test_rotation_is_by_quarters(turn: int) -> None:
     found = rotated(images(), torch.full((4,), turn))
     assert np.array_equal(found.numpy(), np.rot90(images().numpy(), turn, (2, 3)))
+
+
+def test_each_distortion_has_draws_of_its_own_in_the_papers_order() -> None:
+    images = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    draws = torch.rand(4, DRAWS, generator=torch.Generator().manual_seed(1))
+    coloured = colour(images, draws[:, :3])
+    assert torch.equal(augment(images, draws), cutout(translate(coloured, draws[:, 3:5]), draws[:, 5:7]))
+
+
+@pytest.mark.parametrize(("draw", "first", "last"), [(0.0, 0, 3), (0.5, 4, 11), (0.999, 12, 15)])
+def test_a_cutout_is_half_the_side_and_reaches_both_edges(draw: float, first: int, last: int) -> None:
+    hidden = (cutout(torch.ones(1, 3, 16, 16), torch.full((1, 2), draw)) == 0)[0, 0]
+    rows = hidden.any(1).nonzero().flatten()
+    assert (int(rows[0]), int(rows[-1])) == (first, last)
+    assert hidden.sum() == (last - first + 1) ** 2
+
+
+def test_generated_images_in_bf16_are_distorted_like_real_ones_in_fp32() -> None:
+    images = torch.rand(50, 3, 16, 16, generator=torch.Generator().manual_seed(0)).bfloat16()
+    draws = torch.rand(50, DRAWS, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(augment(images, draws), augment(images.float(), draws))

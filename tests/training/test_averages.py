@@ -48,3 +48,12 @@ def test_state_continues_to_the_same_bits() -> None:
         average.follow(made(9.0))
     for one, other in zip(straight.network.parameters(), resumed.network.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_buffers_are_copied() -> None:
+    network = nn.BatchNorm2d(2)
+    average = Average(network, 0.9)
+    assert network.running_mean is not None
+    network.running_mean.fill_(3.0)
+    average.follow(network)
+    assert torch.equal(dict(average.network.named_buffers())["running_mean"], torch.full((2,), 3.0))

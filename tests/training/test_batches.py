@@ -87,3 +87,7 @@ def test_noise_is_of_its_distribution_and_seeded() -> None:
     assert abs(normal.mean()) < 0.03 and abs(normal.var() - 1) < 0.03
     u = uniform(500, 4, 7)
     assert 0 <= u.min() < 0.01 and 0.99 < u.max() < 1
+
+
+def test_a_corpus_of_exactly_one_batch_is_enough(corpus: Images) -> None:
+    assert Batches(corpus, train_params(batch_size=len(corpus)), CPU).per_epoch == 1

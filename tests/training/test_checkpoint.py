@@ -1,8 +1,10 @@
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
+import ganpipe
 from ganpipe.training import checkpoint
 
 FOLDER = Path("work")
@@ -60,3 +62,30 @@ def test_the_folder_depends_on_settings_and_code() -> None:
     assert one == checkpoint.folder_for("train", {"seed": 1})
     assert one != checkpoint.folder_for("train", {"seed": 2})
     assert one.parent == Path(".ckpt/train")
+
+
+def test_the_folder_depends_on_torch_and_on_each_part_of_the_code(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    before = checkpoint.folder_for("train", {})
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "__version__", "0")
+        assert checkpoint.folder_for("train", {}) != before
+    package = tmp_path / "copy"
+    shutil.copytree(Path(ganpipe.__file__).parent, package)
+    monkeypatch.setattr(ganpipe, "__file__", str(package / "__init__.py"))
+    names = {checkpoint.folder_for("train", {}).name}
+    assert names == {before.name}
+    parts = ("models/norm.py", "training/step.py", "runtime.py")
+    for part in parts:
+        with (package / part).open("a") as file:
+            file.write("\n")
+        names.add(checkpoint.folder_for("train", {}).name)
+    assert len(names) == 1 + len(parts)
+
+
+def test_saving_a_step_again_replaces_it() -> None:
+    for value in (1, 2):
+        checkpoint.save(FOLDER, 5, {"x": value})
+    checkpoint.save(FOLDER, 6, {})
+    assert sorted(path.name[5:14] for path in FOLDER.iterdir()) == ["000000005", "000000006"]

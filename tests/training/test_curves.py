@@ -38,3 +38,18 @@ def test_csv_keeps_every_digit_and_leaves_gaps_empty() -> None:
     assert first == f"2,{value!r}," + "," * gaps
     assert float(first.split(",")[1]) == pytest.approx(value, abs=0)
     assert second == "4,1.0,0.5" + "," * gaps
+
+
+def test_looking_takes_nothing_and_a_state_does_not_follow() -> None:
+    means = Means()
+    means.add({"loss_d": torch.tensor(1.0)})
+    held = means.state()
+    means.add({"loss_d": torch.tensor(2.0)})
+    assert means.peek() == means.peek() == {"loss_d": 1.5}
+    means.take()
+    assert Means(held).peek() == {"loss_d": 1.0}
+
+
+def test_steps_in_a_csv_are_whole() -> None:
+    write_csv(Path("curve.csv"), [{"step": 2.0}])
+    assert Path("curve.csv").read_text().splitlines()[1].startswith("2,")

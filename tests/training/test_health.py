@@ -78,3 +78,45 @@ def test_vitals_of_known_images() -> None:
     assert mean_distance(two) == pytest.approx(12**0.5)
     assert vitals(two, real_distance=2 * 12**0.5) == pytest.approx({"sample_distance": 0.5, "saturated": 0.5})
     assert vitals(torch.zeros(4, 3, 2, 2), 1.0)["sample_distance"] == 0
+
+
+LIMITS = [
+    ("sample_distance", 0.11, 0.09, "collapsed"),
+    ("saturated", 0.89, 0.91, "saturated"),
+    ("gradient_g", 1.1e-7, 0.9e-7, "faded"),
+]
+
+
+@pytest.mark.parametrize(("name", "well", "ill", "symptom"), LIMITS)
+def test_an_illness_begins_at_its_limit_once_it_has_lasted(name: str, well: float, ill: float, symptom: str) -> None:
+    good: dict[str, Any] = {name: well}
+    bad: dict[str, Any] = {name: ill}
+    assert symptoms(rows(20, **good)) == {}
+    assert set(symptoms(rows(20, **bad))) == {symptom}
+    assert symptoms([*rows(20), *rows(LASTING - 1, 21, **bad)]) == {}
+    assert set(symptoms([*rows(20), *rows(LASTING, 21, **bad)])) == {symptom}
+
+
+@pytest.mark.parametrize("name", ["real_accuracy", "fake_accuracy"])
+def test_being_right_about_one_kind_of_image_is_no_victory(name: str) -> None:
+    all_right: dict[str, Any] = {name: 1.0}
+    assert symptoms(rows(20, **all_right)) == {}
+
+
+@pytest.mark.parametrize("name", ["loss_d", "loss_g"])
+@pytest.mark.parametrize("still", [0.693, -0.693])
+def test_a_loss_that_stands_still_is_told_with_the_step_since_when(name: str, still: float) -> None:
+    def changing(share: float) -> list[Row]:
+        held: dict[str, Any] = {name: still}
+        curves = rows(20, **held)
+        return [{**row, name: row[name] * (1 + share * (number % 2))} for number, row in enumerate(curves)]
+
+    assert list(symptoms(changing(1e-8)).values()) == [f"{name} has not changed since step 1,700: nothing is learned"]
+    assert symptoms(changing(1e-4)) == {}
+
+
+def test_black_and_almost_white_are_saturated() -> None:
+    samples = torch.tensor([-1.0, 0.995, 0.98, 0.0]).expand(2, 3, 1, 4)
+    assert vitals(samples, 1.0)["saturated"] == 0.5
+    apart = torch.stack([samples[0], samples[0] + 1])
+    assert vitals(apart, 0.5)["sample_distance"] == pytest.approx(12**0.5 / 0.5)

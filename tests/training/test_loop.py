@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from PIL import Image
 from ganpipe import files
 from ganpipe.corpus.shards import Images
 from ganpipe.errors import UserError
-from ganpipe.training import loop
+from ganpipe.models.norm import BatchNorm
+from ganpipe.models.pixels import to_network
+from ganpipe.training import checkpoint, health, loop
 from ganpipe.training.loop import Trained, train
 from ganpipe.training.results import save
 from support.settings import digits_corpus, train_params
@@ -228,3 +231,110 @@ def test_a_signal_saves_the_step_in_progress(number: signal.Signals, corpus: Ima
     assert "run the same command again to continue" in errors
     assert "Traceback" not in errors
     assert list(Path(".ckpt").glob("train/*/step-*.pt"))
+
+
+def test_the_seed_makes_the_weights() -> None:
+    one, other = (loop.build(train_params(seed=seed), CPU)[0] for seed in (0, 1))
+    assert not torch.equal(one.project.weight, other.project.weight)
+
+
+def test_the_noise_of_frozen_statistics_is_of_its_distribution_and_always_new() -> None:
+    first, second, *_ = loop._frozen_noise(train_params(noise="normal"), CPU)
+    assert first.abs().max() > 1.5
+    assert not torch.equal(first, second)
+
+
+def test_all_that_determines_a_training_tells_its_work_from_others(
+    corpus: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Other(Images):
+        digest = "another"
+
+    def key(images: Images = corpus, precision: torch.dtype = torch.float32, **changes: Any) -> dict[str, object]:
+        return loop._what_determines(train_params(**changes), images, CPU, precision)
+
+    assert key() == key(steps=99)
+    for schedule in ("schedule", "discriminator_schedule"):
+        falling: dict[str, Any] = {schedule: "cosine"}
+        assert key(steps=20, **falling) != key(steps=99, **falling)
+    assert key() != key(precision=torch.bfloat16)
+    assert key() != key(Other(corpus.folder))
+    with monkeypatch.context() as patch:
+        patch.setenv("WORLD_SIZE", "2")
+        others = key()
+    assert key() != others
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "get_num_threads", lambda: 77)
+        others = key()
+    assert key() != others
+
+
+def test_all_networks_end_frozen_and_folded(corpus: Images) -> None:
+    trained = train(train_params(steps=4, average=0.9), corpus, CPU)
+    assert trained.discriminator_average is not None
+    averages = (trained.generator_average, trained.discriminator_average)
+    for network in (trained.generator, trained.discriminator, *averages):
+        assert network is not None and not network.training
+        assert not any((module.mean == 0).all() for module in network.modules() if isinstance(module, BatchNorm))
+    assert not torch.equal(trained.discriminator.head.weight, trained.discriminator_average.head.weight)
+    spectral = train(train_params(steps=4, normalisation="spectral"), corpus, CPU).discriminator
+    assert not any("original" in key for key in spectral.state_dict())
+
+
+def test_an_illness_is_said_once_and_comes_with_what_a_training_yields(
+    corpus: Images, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(health, "WARM_UP", 1)
+    monkeypatch.setattr(health, "ALIKE", 1e9)
+    first = train(train_params(steps=16), corpus, CPU).warnings
+    assert len(first) == 1
+    assert f"warning: {first[0]}" in capsys.readouterr().out
+    assert train(train_params(steps=20), corpus, CPU).warnings == first
+    assert "warning" not in capsys.readouterr().out
+
+
+def test_a_row_is_of_the_samples_of_its_own_step(corpus: Images, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[tuple[torch.Tensor, float]] = []
+    drawn: dict[str, torch.Tensor] = {}
+
+    def vitals(samples: torch.Tensor, real_distance: float) -> dict[str, float]:
+        measured.append((samples.clone(), real_distance))
+        return {}
+
+    monkeypatch.setattr(health, "vitals", vitals)
+    monkeypatch.setattr(loop, "_save_samples", lambda samples, path: drawn.update({path.name: samples.clone()}))
+    trained = train(train_params(steps=12, tick=4, sample_every=6), corpus, CPU)
+    assert len(drawn) == len(measured) == 3
+    at_4, at_12 = measured[0][0], measured[2][0]
+    assert not torch.equal(at_4, drawn["samples-000000000.png"])
+    assert not torch.equal(at_4, drawn["samples-000000006.png"])
+    assert torch.equal(at_12, drawn["samples-000000012.png"])
+    some = to_network(torch.from_numpy(corpus.pixels(np.arange(loop.SAMPLE_COUNT)))).flatten(1)
+    assert measured[0][1] == pytest.approx(float(torch.pdist(some).mean()))
+    for row in trained.curves:
+        assert row["gradient_ratio"] == pytest.approx(row["gradient_g"] / row["gradient_d"])
+
+
+def saved_steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Those at which a checkpoint is saved from now on, where none but the first is ever due."""
+    steps: list[int] = []
+    monkeypatch.setattr(loop, "SHARE_FOR_CHECKPOINTS", 1e-9)
+    monkeypatch.setattr(checkpoint, "save", lambda folder, step, state: steps.append(step))
+    return steps
+
+
+def test_checkpoints_wait_but_the_last_is_always_made(corpus: Images, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = saved_steps(monkeypatch)
+    train(train_params(steps=20), corpus, CPU)
+    assert steps == [4, 20]
+
+
+def test_a_signal_saves_at_once(corpus: Images, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(row: dict[str, float]) -> None:
+        if row["step"] == 8:
+            signal.raise_signal(signal.SIGTERM)
+
+    steps = saved_steps(monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        train(train_params(), corpus, CPU, stop)
+    assert steps == [4, 9]

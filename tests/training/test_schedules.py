@@ -2,7 +2,7 @@ from itertools import pairwise
 
 import pytest
 
-from ganpipe.training.schedules import SCHEDULES, cosine, linear
+from ganpipe.training.schedules import SCHEDULES, constant, cosine, linear
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
@@ -18,3 +18,7 @@ def test_linear_is_flat_for_half_and_then_a_line_to_zero() -> None:
 
 def test_cosine_passes_one_half_and_ends_at_zero() -> None:
     assert [cosine(done) for done in (0.5, 1.0)] == pytest.approx([0.5, 0], abs=1e-12)
+
+
+def test_every_name_is_its_function() -> None:
+    assert {"constant": constant, "linear": linear, "cosine": cosine} == SCHEDULES

@@ -4,11 +4,16 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from ganpipe.corpus.shards import Images
 from ganpipe.models.dcgan import Discriminator, Generator
-from ganpipe.training.batches import Batches
+from ganpipe.training.augment import augment, rotated
+from ganpipe.training.averages import Average
+from ganpipe.training.batches import Batch, Batches
 from ganpipe.training.loop import build
+from ganpipe.training.losses import smoothed_targets
+from ganpipe.training.regularisers import squared_gradient, unit_gradient
 from ganpipe.training.step import Step
 from support.settings import train_params
 
@@ -176,3 +181,94 @@ def test_bf16_keeps_weights_and_losses_in_single_precision(corpus: Images) -> No
     seen = {**update(0, given(0)), **update(1, given(1))}
     assert {value.dtype for value in seen.values()} == {torch.float32}
     assert {tensor.dtype for tensor in update.generator.state_dict().values()} == {torch.float32}
+
+
+EVERYTHING: dict[str, Any] = {
+    "normalisation": "none",
+    "augment": "diffaugment",
+    "r1": 3.0,
+    "r2": 5.0,
+    "gradient_penalty": 7.0,
+    "rotation": 2.0,
+}
+
+
+def everything_d(g: Generator, d: Discriminator, batch: Batch) -> torch.Tensor:
+    pairs = ((batch.real, batch.distort_real), (g(batch.z), batch.distort_fake))
+    real, fake = (augment(images, draws).detach().requires_grad_() for images, draws in pairs)
+    real_logits, fake_logits = d(real), d(fake)
+    total = F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
+    total = total + 3 * squared_gradient(real_logits, real) + 5 * squared_gradient(fake_logits, fake)
+    total = total + 7 * unit_gradient(d, real, fake, batch.mix)
+    return total + 2 * F.cross_entropy(d.rotations(rotated(real, batch.turns)), batch.turns)
+
+
+def everything_g(g: Generator, d: Discriminator, batch: Batch) -> torch.Tensor:
+    shown = augment(g(batch.z), batch.distort_fake)
+    turning = F.cross_entropy(d.rotations(rotated(shown, batch.turns)), batch.turns)
+    return F.softplus(-d(shown)).mean() + 0.2 * 2 * turning
+
+
+def test_all_terms_together_are_the_sum_that_the_settings_say(corpus: Images) -> None:
+    update, batch = made(learning_rate=1e-3, **EVERYTHING), batches(corpus, **EVERYTHING)(0)
+    g, d = copy.deepcopy((update.generator, update.discriminator))
+    update(1, batch)
+    reference_step(d, everything_d(g, d, batch), 1e-3)
+    update(0, batch)
+    reference_step(g, everything_g(g, d, batch), 1e-3)
+    close(update, g, d)
+
+
+def test_a_paired_generator_sees_distorted_real_images(corpus: Images) -> None:
+    changes: dict[str, Any] = {"objective": "relativistic", "augment": "diffaugment"}
+    update, batch = made(learning_rate=1e-3, **changes), batches(corpus, **changes)(0)
+    g, d = copy.deepcopy((update.generator, update.discriminator))
+    update(0, batch)
+    real, shown = augment(batch.real, batch.distort_real), augment(g(batch.z), batch.distort_fake)
+    reference_step(g, F.softplus(d(real) - d(shown)).mean(), 1e-3)
+    close(update, g, d)
+
+
+def test_what_is_seen_is_what_happened(corpus: Images) -> None:
+    update, batch = made(rotation=1.0), batches(corpus, rotation=1.0)(0)
+    d, fake = copy.deepcopy(update.discriminator), update.generator(batch.z).detach()
+    real_logits, fake_logits = d(batch.real), d(fake)
+    loss = F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
+    turning = F.cross_entropy(d.rotations(rotated(batch.real, batch.turns)), batch.turns)
+    expected = {
+        "loss_d": loss,
+        "loss_rotation": turning,
+        "gradient_d": nn.utils.get_total_norm(torch.autograd.grad(loss + turning, list(d.parameters()))),
+        "real_accuracy": (real_logits > 0).float().mean(),
+        "fake_accuracy": (fake_logits < 0).float().mean(),
+    }
+    seen = update(1, batch)
+    assert seen.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(seen[name], value.detach())
+    loss_only = F.softplus(-update.discriminator(update.generator(batch.z))).mean()
+    seen = update(0, batch)
+    assert seen.keys() == {"loss_g", "gradient_g"}
+    torch.testing.assert_close(seen["loss_g"], loss_only.detach())
+
+
+@pytest.mark.parametrize("updates", ["alternating", "simultaneous"])
+def test_each_average_follows_its_network_when_that_moves(updates: str, corpus: Images) -> None:
+    update, given = made(updates=updates, average=0.9), batches(corpus)
+    g, d = Average(update.generator, 0.9), Average(update.discriminator, 0.9)
+    for step in range(4):
+        update(step, given(step))
+        if updates == "simultaneous" or step % 2 == 0:
+            g.follow(update.generator)
+        if updates == "simultaneous" or step % 2 == 1:
+            d.follow(update.discriminator)
+    assert update.generator_average is not None and update.discriminator_average is not None
+    assert same(weights(g.network), update.generator_average.network)
+    assert same(weights(d.network), update.discriminator_average.network)
+    assert [held["updates"] for held in update.state()["averages"]] == [g.updates, d.updates]
+
+
+def test_smoothing_of_the_target_is_what_the_name_says() -> None:
+    update = made(label_smoothing=0.1)
+    real, fake = torch.tensor([1.0, -2.0]), torch.tensor([0.5, 0.0])
+    assert torch.equal(update.objective.discriminator(real, fake), smoothed_targets(0.1)(real, fake))

@@ -117,7 +117,8 @@ ARCHITECTURES = {
 class Discriminator(nn.Module):
     """Images (N, 3, size, size) in [-1, 1] to logits (N,); positive means "real".
 
-    `rotation` adds a second linear map of the last maps, to one logit a quarter turn (Chen et al. 2019).
+    `rotation` adds a second linear map of the last maps, to one logit a quarter turn (Chen et al. 2019). `layers` keeps
+    only so many of the table's first convolutions.
     """
 
     def __init__(
@@ -126,6 +127,7 @@ class Discriminator(nn.Module):
         architecture: str = "dcgan32",
         normalisation: Normalisation = "batch",
         rotation: bool = False,
+        layers: int | None = None,
     ) -> None:
         super().__init__()
         self.width, self.table, self.rotation = width, ARCHITECTURES[architecture], rotation
@@ -135,9 +137,12 @@ class Discriminator(nn.Module):
             "normalisation": normalisation,
             "rotation": rotation,
         }
+        if layers is not None:
+            self.config["layers"] = layers
+        self.layers = self.table.discriminator[:layers]
         self.convs, self.norms = nn.ModuleList(), nn.ModuleList()
         channels, side, kernel = 3, self.table.size, self.table.kernel
-        for layer in self.table.discriminator:
+        for layer in self.layers:
             filters, batch = layer.filters * width, normalisation == "batch"
             self.convs.append(nn.Conv2d(channels, filters, kernel, layer.stride, kernel // 2, bias=not batch))
             self.norms.append(BatchNorm(filters) if layer.norm and batch else nn.Identity())
@@ -153,7 +158,7 @@ class Discriminator(nn.Module):
     @property
     def feature_count(self) -> int:
         """Length of the pooled feature vector: 28,672 at the paper's width."""
-        return POOLED * POOLED * self.width * sum(layer.filters for layer in self.table.discriminator)
+        return POOLED * POOLED * self.width * sum(layer.filters for layer in self.layers)
 
     def activations(self, images: Tensor) -> list[Tensor]:
         """Each convolution's maps after normalisation and leaky ReLU, first layer first."""

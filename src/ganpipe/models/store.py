@@ -21,7 +21,8 @@ CONFIG = "config.json"
 def save_gan(folder: Path, networks: dict[str, Generator | Discriminator], about: dict[str, Any]) -> dict[str, str]:
     """Write networks, with their frozen statistics, by name, and a config that says how to build them; their checksums.
 
-    The names are `generator`, `discriminator` and, of averaged weights, `generator_average`, `discriminator_average`.
+    The names are `discriminator`, `generator` where there is one, and of averaged weights `generator_average` and
+    `discriminator_average`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     checksums = {}
@@ -31,7 +32,7 @@ def save_gan(folder: Path, networks: dict[str, Generator | Discriminator], about
         with files.atomic(path) as draft:
             draft.write_bytes(safetensors.torch.save(state))
         checksums[name] = files.sha256(path)
-    shapes = {name: networks[name].config for name in ("generator", "discriminator")}
+    shapes = {name: networks[name].config for name in ("generator", "discriminator") if name in networks}
     files.write_json(folder / CONFIG, {"schema": SCHEMA, "network": "dcgan", **shapes, **about, "sha256": checksums})
     return checksums
 
@@ -48,7 +49,7 @@ def load_config(folder: Path) -> dict[str, Any]:
         not isinstance(config, dict)
         or config.get("schema") != SCHEMA
         or config.get("network") != "dcgan"
-        or not {"generator", "discriminator", "sha256"} <= config.keys()
+        or not {"discriminator", "sha256"} <= config.keys()
     ):
         raise UserError(f"{folder} is of a form that this version does not read: see {folder / CONFIG}")
     return config
@@ -73,9 +74,11 @@ def load_generator(folder: Path, device: torch.device, average: bool = False) ->
 
 def _named(name: str, folder: Path, config: dict[str, Any], average: bool) -> str:
     name += "_average" if average else ""
-    if name not in config["sha256"]:
+    if name in config["sha256"]:
+        return name
+    if average:
         raise UserError(f"{folder} holds no {name}: its training kept no averaged weights (train.average is 0)")
-    return name
+    raise UserError(f"{folder} holds no {name}")
 
 
 def _load(network: N, folder: Path, name: str, config: dict[str, Any], device: torch.device) -> N:

@@ -1,0 +1,137 @@
+"""How fast the certified SVM is, against scikit-learn's LinearSVC (liblinear) on the same features, in one run.
+
+    python benchmarks/svm.py [--quick] [--large] [--json PATH]
+
+It wants what `make repro` leaves: the discriminator in models/gan and CIFAR-10 in data/evaluation/cifar10. Each
+machine's time is to an objective within 1e-4 of the optimum, the largest of the classes' relative distances counting.
+`--large` adds the paper's size alone: 50,000 x 28,672 in half precision in a file, of an untrained discriminator, for
+four C.
+"""
+
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from reporting import arguments, report
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.svm import LinearSVC
+
+from ganpipe.corpus.shards import Images
+from ganpipe.evaluation.features import Levers, extract
+from ganpipe.evaluation.l2svm import L2SVM
+from ganpipe.models.dcgan import Discriminator, initialise, place
+from ganpipe.models.pixels import freeze_on
+from ganpipe.models.store import load_discriminator
+from ganpipe.runtime import choose_device, keep_freed_memory
+
+T = TypeVar("T")
+CLOSE = 1e-4
+CANDIDATES = (1e-4, 1e-3)
+PATH = (1e-5, 3.2e-5, 1e-4, 3.2e-4)
+LARGE_WIDTH = 128
+
+
+def main() -> None:
+    """Measure, print, write."""
+    large = "--large" in sys.argv
+    sys.argv = [argument for argument in sys.argv if argument != "--large"]
+    options, device = arguments("How fast the SVM is"), choose_device()
+    keep_freed_memory()
+    labelled = Images(Path("data/evaluation/cifar10"))
+    rows = 2_000 if options.quick else 10_000
+    network = load_discriminator(Path("models/gan"), device)
+    pixels = np.concatenate(list(labelled.squares(labelled.rows("train")[:rows], network.table.size, "bilinear")))
+    labels = labelled.labels("train")[:rows]
+    features = extract(network, pixels, device, "features")
+    figures: dict[str, float] = {"rows": rows, "columns": features.shape[1]}
+    for C in CANDIDATES[: 1 if options.quick else None]:
+        figures |= compare(features, labels, C)
+    if large:
+        figures |= path(labelled, device)
+    report(figures, options.json)
+
+
+def compare(features: torch.Tensor, labels: np.ndarray, C: float) -> dict[str, float]:
+    """Seconds of ours and of liblinear's two solvers, and the memory that ours takes beside the features."""
+    name = f"C_{C:g}"
+    optimum = L2SVM(C, tol=1e-6).fit(features, labels).objective_
+    _reset_peak()
+    before = _peak()
+    machine, ours = timed(lambda: L2SVM(C, tol=CLOSE).fit(features, labels))
+    found = {
+        f"{name}_ours_seconds": ours,
+        f"{name}_ours_gap": machine.duality_gap_,
+        f"{name}_ours_products": machine.products_,
+        f"{name}_ours_memory_over_features": 1 + (_peak() - before) / (features.numel() * features.element_size()),
+    }
+    print(f"C {C:g}: ours {ours:.1f} s, gap {machine.duality_gap_:.1e}", flush=True)
+    X = features.double().cpu().numpy()
+    for kind, dual in (("primal", False), ("dual", True)):
+        for tol in (1.0, 0.1, 1e-2, 1e-3, 1e-4):
+            theirs, seconds = timed(lambda: _liblinear(X, labels, C, dual, tol))  # noqa: B023 (called here)
+            above = float(((_objectives(X, labels, theirs, C) - optimum) / optimum).max())
+            print(f"C {C:g}: LinearSVC {kind}, tol {tol:g}: {seconds:.1f} s, {above:.1e} above", flush=True)
+            if above <= CLOSE:
+                found[f"{name}_linearsvc_{kind}_seconds"] = seconds
+                break
+    peers = [value for key, value in found.items() if "linearsvc" in key]
+    return {**found, f"{name}_speedup_over_linearsvc": min(peers) / ours if peers else float("nan")}
+
+
+def path(labelled: Images, device: torch.device) -> dict[str, float]:
+    """The paper's size, for each C from the one before, features in half precision in a file."""
+    network = Discriminator(LARGE_WIDTH)
+    initialise(network, torch.Generator().manual_seed(0))
+    rows = labelled.rows("train")
+    freeze_on(place(network, device), len(rows), lambda chosen: labelled.pixels(rows[chosen]), device)
+    pixels = np.concatenate(list(labelled.squares(rows, network.table.size, "bilinear")))
+    features, extraction = timed(lambda: extract(network, pixels, device, "features", Levers(half=True)))
+    labels, machine = labelled.labels("train"), None
+    _reset_peak()
+    found, started = {"large_extraction_images_per_second": len(rows) / extraction}, time.perf_counter()
+    for C in PATH:
+        before = machine
+        machine, seconds = timed(lambda: L2SVM(C, tol=1e-3).fit(features, labels, start=before))  # noqa: B023 (here)
+        found |= {f"large_C_{C:g}_seconds": seconds, f"large_C_{C:g}_gap": machine.duality_gap_}
+        print(f"C {C:g}: {seconds:.0f} s, {machine.products_} products, gap {machine.duality_gap_:.1e}", flush=True)
+    return {**found, "large_path_seconds": time.perf_counter() - started, "large_peak_memory_gib": _peak() / 2**30}
+
+
+def timed(work: Callable[[], T]) -> tuple[T, float]:
+    """What it returns, and its seconds."""
+    began = time.perf_counter()
+    found = work()
+    return found, time.perf_counter() - began
+
+
+def _liblinear(X: np.ndarray, labels: np.ndarray, C: float, dual: bool, tol: float) -> LinearSVC:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return LinearSVC(C=C, dual=dual, tol=tol, max_iter=1000).fit(X, labels)
+
+
+def _objectives(X: np.ndarray, labels: np.ndarray, machine: LinearSVC, C: float) -> np.ndarray:
+    targets = np.where(labels[:, None] == machine.classes_, 1.0, -1.0)
+    slack = np.maximum(0, 1 - targets * machine.decision_function(X))
+    squared = (machine.coef_**2).sum(1) + machine.intercept_**2
+    objectives: np.ndarray = 0.5 * squared + C * (slack**2).sum(0)
+    return objectives
+
+
+def _reset_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak() -> float:
+    """The largest resident memory since the last reset, in bytes; what lies in a file is counted while it is mapped."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return float(line.split()[1]) * 1024
+
+
+if __name__ == "__main__":
+    main()
