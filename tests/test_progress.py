@@ -138,3 +138,13 @@ def test_what_has_never_been_done_is_due_and_a_failure_costs_too(clock: Clock) -
     assert not pace.due()
     clock.now += 2
     assert pace.due()
+
+
+def test_nothing_waits_longer_than_it_may(clock: Clock) -> None:
+    pace = Pace(0.01, longest=60)
+    with pace:
+        clock.now += 10
+    clock.now += 59
+    assert not pace.due()
+    clock.now += 2
+    assert pace.due()

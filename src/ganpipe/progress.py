@@ -60,10 +60,12 @@ class Pace:
     if pace.due():
         with pace:
             save()
+
+    It never waits longer than `longest` seconds.
     """
 
-    def __init__(self, share: float) -> None:
-        self.share = share
+    def __init__(self, share: float, longest: float = math.inf) -> None:
+        self.share, self.longest = share, longest
         self._next = self._began = -math.inf
 
     def due(self) -> bool:
@@ -75,7 +77,7 @@ class Pace:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         now = time.monotonic()
-        self._next = now + (now - self._began) * (1 / self.share - 1)
+        self._next = now + min((now - self._began) * (1 / self.share - 1), self.longest)
 
 
 def _clock(seconds: float) -> str:

@@ -28,6 +28,7 @@ from ganpipe.training.step import Step
 
 SAMPLE_COUNT, SAMPLE_COLUMNS, SAMPLE_SCALE = 64, 8, 2
 SHARE_FOR_CHECKPOINTS = 0.01  # of the time
+MOST_AT_RISK = 300.0  # seconds of work that a kill may cost, whatever a checkpoint costs
 GENERATOR_BATCHES = 64  # of noise, that the generator's frozen statistics are averaged over
 
 
@@ -96,7 +97,7 @@ def train(
     for step, picture in samples.items():
         if step <= start:
             on_samples(step, picture)
-    watch, saving = health.Watch(curves), Pace(SHARE_FOR_CHECKPOINTS)
+    watch, saving = health.Watch(curves), Pace(SHARE_FOR_CHECKPOINTS, MOST_AT_RISK)
 
     # Train.
     with Signals() as signals, Progress("training", params.steps, "steps", start, silent=not _leads()) as progress:
