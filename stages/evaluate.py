@@ -24,7 +24,8 @@ def main() -> None:
     discriminator = load_discriminator(weights, device := choose_device(), params.average)
     config = load_config(weights)
     checksum = config["sha256"]["discriminator"]
-    inputs = {"evaluation": labelled.digest, "weights": checksum}
+    measured = config["sha256"]["discriminator_average" if params.average else "discriminator"]
+    inputs = {"evaluation": labelled.digest, "weights": measured}
     with track("evaluate", inputs, name=f"evaluate@{name}", parent_of=checksum) as run:
         evaluation = evaluate(params, discriminator, config["corpus"], corpus, labelled, device)
         write_json(Path("metrics/evaluate") / f"{name}.json", evaluation.metrics)

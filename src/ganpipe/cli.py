@@ -74,6 +74,8 @@ def _import_theano(arguments: argparse.Namespace) -> None:
         raise UserError(f"there is no network {arguments.network}, choose from {', '.join(ARCHITECTURES)}")
     if arguments.layers is not None and arguments.layers < 1:
         raise UserError(f"--layers is {arguments.layers}: it is a number from 1")
+    if (arguments.out / "generator.safetensors").exists():
+        raise UserError(f"{arguments.out} holds a trained generator: choose another folder by --out")
     network = theano.load_discriminator(arguments.folder, arguments.network, arguments.layers)
     images, size = Images(arguments.images), network.table.size
     if images.manifest["shape"][1:] != [size, size, 3]:
@@ -84,7 +86,7 @@ def _import_theano(arguments: argparse.Namespace) -> None:
     corpus = {"name": name, "images": None, "resize": images.manifest["resize"]}
     save_gan(arguments.out, {"discriminator": network}, {"corpus": corpus})
     print(f"{arguments.out}: {len(network.convs)} convolutions, {network.feature_count:,} features")
-    print(f"dvc exp run -S evaluate.weights={arguments.out} measures it")
+    print(f"dvc exp run -S evaluate.weights={arguments.out} measures it, dvc repro --force evaluate measures it again")
 
 
 def _ui(port: int) -> None:

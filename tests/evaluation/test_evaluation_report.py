@@ -110,6 +110,12 @@ def test_each_lever_reaches_the_measurement(
         assert {"C_5_a_class", "accuracy_5_a_class_random_init"} <= found.keys()
 
 
+def test_more_labels_than_there_are_are_refused_before_anything_is_computed(small: Images, corpus: Images) -> None:
+    changed = PARAMS.model_copy(update={"labels_per_class": [5, 1000]})
+    with pytest.raises(UserError, match=r"labels_per_class is \[5, 1000\]: \d+ are there to draw from"):
+        evaluate(changed, Discriminator(WIDTH), TRAINED_ON, corpus, small, CPU)
+
+
 def test_a_layer_that_is_not_there_is_named(small: Images, corpus: Images) -> None:
     with pytest.raises(UserError, match="names layer 7, but the discriminator has 6"):
         evaluate(PARAMS.model_copy(update={"layers": [1, 7]}), Discriminator(WIDTH), TRAINED_ON, corpus, small, CPU)

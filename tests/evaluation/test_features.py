@@ -1,3 +1,5 @@
+import errno
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -133,3 +135,15 @@ def test_no_scaling_changes_nothing() -> None:
     train = torch.tensor([[-4.0, 9.0, 0.0]])
     scale(train, [], "none")
     assert train.tolist() == [[-4, 9, 0]]
+
+
+def test_a_disk_too_small_for_the_features_is_an_error_and_no_crash(
+    network: Discriminator, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int, offset: int, length: int) -> None:
+        assert (offset, length) == (0, 2 * len(pixels) * network.feature_count)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="No space left"):
+        lever(network, pixels, half=True)

@@ -306,3 +306,24 @@ def test_refuses_to_predict_from_another_number_of_features() -> None:
     for others in (X[:, 1:], torch.from_numpy(X[:, 1:])):
         with pytest.raises(ValueError, match="X has 63 features, but L2SVM is expecting 64 features"):
             L2SVM().fit(X, y).predict(others)
+
+
+def test_a_design_without_the_intercept_it_should_have_is_refused() -> None:
+    X, y = digits(50)
+    with pytest.raises(ValueError, match=r"fit_intercept is False, but the Design's constant is 1.0"):
+        L2SVM(fit_intercept=False).fit(Design(X), y)
+
+
+def test_features_that_are_no_numbers_are_not_told_a_class() -> None:
+    X, y = digits(50)
+    machine = L2SVM().fit(X, y)
+    others = torch.from_numpy(X.copy())
+    others[3, 5] = torch.inf
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        machine.predict(others)
+
+
+def test_labels_may_be_a_tensor() -> None:
+    X, y = (torch.from_numpy(array) for array in digits(100))
+    machine = L2SVM().fit(X, y)
+    assert machine.score(X, y) == L2SVM().fit(X.numpy(), y.numpy()).score(X.numpy(), y.numpy())

@@ -78,6 +78,12 @@ def test_the_first_layers_alone(tmp_path: Path) -> None:
         assert torch.equal(mine, theirs)
 
 
+def test_more_layers_than_there_are_are_refused(tmp_path: Path) -> None:
+    released(tmp_path / "svhn")
+    with pytest.raises(UserError, match="--layers is 4, but svhn32 has 3 convolutions"):
+        load_discriminator(tmp_path / "svhn", layers=4)
+
+
 def test_missing_arrays_are_named(tmp_path: Path) -> None:
     released(tmp_path / "svhn")
     for number in (3, 8):

@@ -36,6 +36,7 @@ class FewLabels:
         deviation = float(self.accuracies.std(ddof=1))
         return {
             "accuracy": float(self.accuracies.mean()),
+            "accuracy_validation": self.validation[self.C],
             "accuracy_error": 1.96 * deviation / len(self.accuracies) ** 0.5,
             "accuracy_deviation": deviation,
             "C": self.C,
@@ -104,6 +105,7 @@ def _accuracies(
     """Accuracy on `against` of a machine for each draw, by C."""
     classes = np.unique(labels)
     design, truth = against
+    design.check()
     found: dict[float, list[float]] = {C: [] for C in candidates}
     at_once = max(1, STACK // len(draws[0]) ** 2)
     with Progress(label, len(draws) * len(candidates), "fits") as progress:
@@ -123,6 +125,8 @@ def _fits(
 ) -> list[tuple[float, Tensor]]:
     """For each C the weights (columns, draws * k) of machines on each draw, each C starting from the one before."""
     designs = [Design(train[torch.from_numpy(rows).to(train.device)]) for rows in draws]
+    for each in designs:
+        each.check()
     count = int(codes.max()) + 1
     targets = torch.stack([one_against_the_rest(codes[rows], count, train.device) for rows in draws])
     found = []

@@ -58,7 +58,7 @@ class L2SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # scikit-lear
             X, y = self._validated(X, y)
         design = self._design(X)
         design.check()
-        self.classes_, codes = np.unique(np.asarray(y), return_inverse=True)
+        self.classes_, codes = np.unique(_on_the_host(y), return_inverse=True)
         if len(codes) != design.rows:
             raise ValueError(f"{design.rows} rows of features but {len(codes)} labels")
         if len(self.classes_) < 2:
@@ -81,11 +81,12 @@ class L2SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # scikit-lear
         if not isinstance(X, Design | Tensor):
             X, _ = self._validated(X)
         design = self._design(X)
+        design.check()
         if design.columns != len(self.weights_):
             raise ValueError(
                 f"X has {design.columns - 1} features, but L2SVM is expecting {self.n_features_in_} features as input"
             )
-        scores: np.ndarray = design.scores(self.weights_).cpu().numpy()
+        scores: np.ndarray = design.scores(self.weights_.to(design.device)).cpu().numpy()
         return scores[:, 0] if scores.shape[1] == 1 else scores
 
     def predict(self, X: Features) -> np.ndarray:
@@ -97,10 +98,13 @@ class L2SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # scikit-lear
 
     def score(self, X: Features, y: np.ndarray | Tensor, sample_weight: np.ndarray | None = None) -> float:
         """Share of correct predictions."""
-        return float(np.average(self.predict(X) == np.asarray(y), weights=sample_weight))
+        return float(np.average(self.predict(X) == _on_the_host(y), weights=sample_weight))
 
     def _design(self, X: Features) -> Design:
-        return X if isinstance(X, Design) else Design(X, constant=float(self.fit_intercept))
+        design = X if isinstance(X, Design) else Design(X, constant=float(self.fit_intercept))
+        if design.constant != float(self.fit_intercept):
+            raise ValueError(f"fit_intercept is {self.fit_intercept}, but the Design's constant is {design.constant}")
+        return design
 
     def _validated(self, X: Any, y: Any = None) -> tuple[np.ndarray, Any]:
         """What scikit-learn checks of arrays: shapes, types, NaN, names of columns."""
@@ -142,6 +146,10 @@ def one_against_the_rest(codes: np.ndarray, classes: int, device: torch.device) 
     columns = 1 if classes == 2 else classes
     wanted = torch.arange(columns, device=device) + (columns == 1)
     return torch.where(torch.as_tensor(codes, device=device)[:, None] == wanted, 1.0, -1.0).double()
+
+
+def _on_the_host(values: np.ndarray | Tensor) -> np.ndarray:
+    return values.cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
 
 
 def _not_fitted() -> Exception:

@@ -62,7 +62,7 @@ def solve(
     chosen, conditioner = None, None
     products = 0
     for step in range(max_steps):
-        open_ = now.gap > tol * now.objective
+        open_ = ~(now.gap <= tol * now.objective)  # also where there is no number
         if not open_.any():
             break
         if conditioner is None or choose(design) is not chosen:

@@ -28,7 +28,9 @@ class EvaluateParams(Section):
     )
     validation: float = Field(gt=0, lt=1, description="share of the training set that C is chosen on")
     tolerance: float = Field(gt=0, lt=1, description="duality gap, relative to the objective, at which the SVM stops")
-    seed: int = Field(ge=0, description="of the validation split and of the randomly initialised discriminator")
+    seed: int = Field(
+        ge=0, description="of the validation split, the draws of few labels, and the randomly initialised discriminator"
+    )
 
     @field_validator("datasets")
     @classmethod
@@ -48,7 +50,7 @@ class EvaluateParams(Section):
     @classmethod
     def _some_layers(cls, layers: list[int] | None) -> list[int] | None:
         if layers is not None and (not layers or min(layers) < 1 or len(set(layers)) < len(layers)):
-            raise ValueError("layers are numbers from 1, each once; empty for all")
+            raise ValueError("layers are numbers from 1, each once; null, or nothing at all, for all of them")
         return layers
 
     @field_validator("labels_per_class")

@@ -89,6 +89,8 @@ def probe(
     scores = np.atleast_2d(machine.decision_function(test).T).T
     predicted = machine.predict(test)
     accuracy = float((predicted == test_labels).mean())
+    if machine.duality_gap_ > tolerance:
+        print(f"warning: {label}: the SVM stopped at a gap of {machine.duality_gap_:.1e}, above evaluate.tolerance")
     print(f"{label}: {accuracy:.2%} on test with C {best:.3g}, duality gap {machine.duality_gap_:.1e}", flush=True)
     return Probe(
         C=best,

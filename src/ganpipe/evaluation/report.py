@@ -57,6 +57,9 @@ def evaluate(
     }
 
     fitting, validation = validation_split(labels["train"], params.validation, params.seed)
+    fewest = int(np.unique(labels["train"][fitting], return_counts=True)[1].min())
+    if max(params.labels_per_class, default=0) > fewest:
+        raise UserError(f"evaluate.labels_per_class is {params.labels_per_class}: {fewest} are there to draw from")
     order = np.concatenate([fitting, validation])
     pixels["train"], labels["train"] = pixels["train"][order], labels["train"][order]
 

@@ -49,7 +49,7 @@ def solve_stack(
         r, losses = pulls(scores, targets, C), C * slack.square().sum(-2)
         objective = 0.5 * (b * scores).sum(-2) + losses
         dual = ray(2 * C * slack.sum(-2), 0.5 * (r * (kernel @ r)).sum(-2) + losses)
-        open_ = objective - dual > tol * objective
+        open_ = ~(objective - dual <= tol * objective)  # also where there is no number
         if not open_.any() or step == max_steps:
             return b, step, products
         if factor is None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ganpipe.errors import UserError
-from ganpipe.models.dcgan import Discriminator
+from ganpipe.models.dcgan import ARCHITECTURES, Discriminator
 
 NAME = re.compile(r"(.*_discrim_params\.jl)_(\d+)\.npy")
 NETWORKS = {3: "dcgan32", 5: "svhn32"}  # by the size of the kernels: the two that were released
@@ -33,7 +33,10 @@ def load_discriminator(folder: Path, architecture: str | None = None, layers: in
     width, kernel = first.shape[0], first.shape[2]
     if architecture is None and kernel not in NETWORKS:
         raise UserError(f"{files[1]} holds kernels of {kernel}x{kernel}, of no released network: name one by --network")
-    network = Discriminator(width, architecture or NETWORKS[kernel], layers=layers)
+    name = architecture or NETWORKS[kernel]
+    if layers is not None and layers > (most := len(ARCHITECTURES[name].discriminator)):
+        raise UserError(f"--layers is {layers}, but {name} has {most} convolutions")
+    network = Discriminator(width, name, layers=layers)
     wanted = _wanted(network, whole=layers is None)
     missing = [number for number in range(1, len(wanted) + 1) if number not in files]
     if missing:
@@ -70,7 +73,8 @@ def _files(folder: Path) -> dict[int, Path]:
 
 def _read(path: Path) -> np.ndarray:
     try:
-        array: np.ndarray = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:
+            array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         raise UserError(f"{path} is no array of numbers: {error}") from None
     if array.dtype.kind != "f" or not np.isfinite(array).all():
