@@ -25,7 +25,8 @@ def choose_device() -> "torch.device":
     import torch
 
     torch.backends.cudnn.allow_tf32 = False  # fp32 is what it says; who wants it faster takes bf16
-    wanted = os.environ.get("GANPIPE_DEVICE", "").strip() or ("cuda" if torch.cuda.is_available() else "cpu")
+    given = os.environ.get("GANPIPE_DEVICE", "").strip()
+    wanted = given or ("cuda" if torch.cuda.is_available() else "cpu")
     if wanted == "cuda":  # under torchrun each process has a GPU of its own
         wanted = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     try:
@@ -33,10 +34,8 @@ def choose_device() -> "torch.device":
     except RuntimeError:
         raise UserError(f"GANPIPE_DEVICE={wanted} is no device: use cpu, cuda or cuda:N, or unset it") from None
     if device.type == "cuda" and not (torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()):
-        raise UserError(
-            f"{wanted} was asked for, but this machine has {torch.cuda.device_count()} usable CUDA devices: set "
-            "GANPIPE_DEVICE to one of them or to cpu, and start no more processes than there are devices"
-        )
+        asked = f"GANPIPE_DEVICE={given}" if given else f"process {wanted.removeprefix('cuda:')} wants a device of its own,"
+        raise UserError(f"{asked} but this machine has {torch.cuda.device_count()} usable CUDA devices")
     if device.type == "cuda":
         torch.cuda.set_device(device)  # streams and graphs are made on the current one
     return device

@@ -75,9 +75,9 @@ def test_candidates_too_small_to_learn_anything_are_left_upwards() -> None:
 
 
 def test_a_best_C_at_the_lower_end_is_continued() -> None:
-    found = on_digits([1e4, 1e5], scale=0.1)
+    found = on_digits([1e4, 1e5])
     assert min(found.accuracy_validation) < 1e4
-    assert found.accuracy_validation[found.C] == max(found.accuracy_validation.values())
+    assert found.C < 1e4
 
 
 @pytest.mark.parametrize("candidates", [[1e-6, 1e-5], [1e-2, 0.1, 1.0], [0.1]])
