@@ -34,7 +34,9 @@ def choose_device() -> "torch.device":
     except RuntimeError:
         raise UserError(f"GANPIPE_DEVICE={wanted} is no device: use cpu, cuda or cuda:N, or unset it") from None
     if device.type == "cuda" and not (torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()):
-        asked = f"GANPIPE_DEVICE={given}" if given else f"process {wanted.removeprefix('cuda:')} wants a device of its own,"
+        asked = (
+            f"GANPIPE_DEVICE={given}" if given else f"process {wanted.removeprefix('cuda:')} wants a device of its own,"
+        )
         raise UserError(f"{asked} but this machine has {torch.cuda.device_count()} usable CUDA devices")
     if device.type == "cuda":
         torch.cuda.set_device(device)  # streams and graphs are made on the current one

@@ -74,12 +74,13 @@ def test_two_classes_are_told_by_one_score() -> None:
 def test_metrics_are_mean_error_and_deviation() -> None:
     accuracies = np.array([0.5, 0.6, 0.7, 0.8])
     deviation = accuracies.std(ddof=1)
-    assert FewLabels(0.1, accuracies, {0.1: 0.6, 1.0: 0.5}).metrics() == {
+    assert FewLabels(0.1, accuracies, {0.1: 0.6, 1.0: 0.5}, 2e-4).metrics() == {
         "accuracy": pytest.approx(0.65),
         "accuracy_validation": 0.6,
         "accuracy_error": pytest.approx(1.96 * deviation / 2),
         "accuracy_deviation": pytest.approx(deviation),
         "C": 0.1,
+        "duality_gap": 2e-4,
     }
 
 

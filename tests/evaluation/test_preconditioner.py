@@ -58,5 +58,5 @@ def test_the_gram_matrix_is_made_where_it_is_cheap_or_once_it_has_paid(monkeypat
     for _ in range(design.columns + 1):
         design.through(torch.zeros(design.columns, 1, dtype=torch.float64), lambda scores, rows: scores)
     assert choose(design) is from_all_rows
-    monkeypatch.setattr(preconditioner, "LARGEST", 15)
+    monkeypatch.setattr(preconditioner, "MEMORY", 2 * 21 * 21 / (300 * 20) - 0.01)
     assert choose(design) is from_a_sample

@@ -32,11 +32,12 @@ def test_it_meets_the_primal_solver(problem: Problem) -> None:
 def test_a_stack_of_problems_is_solved_like_each_alone() -> None:
     X, y = draws(4)
     targets = one_against_the_rest(y, 3, CPU)
-    kernels = torch.stack([Design(one).kernel() for one in X])
-    stacked, _, _ = sample_space.solve_stack(kernels, targets.expand(4, -1, -1), 0.01, 1e-10, 50)
-    for one, coefficients in zip(X, stacked, strict=True):
-        weights = Design(one).transposed(coefficients)[:-1].T.numpy()
-        np.testing.assert_allclose(weights, L2SVM(0.01, tol=1e-10).fit(one, y).coef_, atol=1e-5)
+    found = sample_space.solve_many(list(map(Design, X)), targets.expand(4, -1, -1), 0.01, 1e-10, 50, [None] * 4)
+    for one, each in zip(X, found, strict=True):
+        assert each.relative_gap <= 1e-10
+        alone = L2SVM(0.01, tol=1e-10).fit(one, y)
+        np.testing.assert_allclose(each.weights[:-1].T.numpy(), alone.coef_, atol=1e-5)
+        np.testing.assert_allclose(each.objective.numpy(), alone.objective_)
 
 
 @pytest.mark.parametrize("C", [1e-8, 1e-4, 1.0, 1e4])

@@ -34,7 +34,7 @@ class Design:
         self.passes = 0  # over the features, each for two products with them
         self._gram: Tensor | None = None
         self._kernel: Tensor | None = None
-        self._sample: tuple[Tensor, Tensor] | None = None
+        self._samples: dict[int, tuple[Tensor, Tensor]] = {}
 
     @property
     def device(self) -> torch.device:
@@ -109,7 +109,11 @@ class Design:
                     gram[start:d, start:stop].addmm_(block[:, start:].T, block[:, start:stop])
                 gram[d, :d] += self.constant * block.sum(0)
             gram[d, d] = self.constant**2 * self.rows
-            self._gram = torch.tril(gram) + torch.tril(gram, -1).T
+            for start, stop in pairwise([*edges, self.columns]):  # mirrored in place: it may be a large one
+                square = gram[start:stop, start:stop]
+                square.copy_(square.tril() + square.tril(-1).T)
+                gram[start:stop, stop:] = gram[stop:, start:stop].T
+            self._gram = gram
         return self._gram
 
     def kernel(self) -> Tensor:
@@ -124,12 +128,12 @@ class Design:
 
     def sample(self, count: int) -> tuple[Tensor, Tensor]:
         """`count` of the rows (all, where there are no more), the constant last, and their kernel; made once."""
-        if self._sample is None:
+        if count not in self._samples:
             order = np.random.default_rng(0).permutation(self.rows)[:count]
             chosen = self.features[torch.from_numpy(np.sort(order)).to(self.device)].to(self.dtype)
             rows = torch.nn.functional.pad(chosen, (0, 1), value=self.constant)
-            self._sample = rows, rows @ rows.T
-        return self._sample
+            self._samples[count] = rows, rows @ rows.T
+        return self._samples[count]
 
 
 def _as_tensor(features: Tensor | np.ndarray) -> Tensor:

@@ -6,21 +6,21 @@ authors' code for SVHN the validation part is the first 10,000 images of a shuff
 `CANDIDATES`, chosen over 10 draws of 100 labels a class, and the test is over 100 more.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ganpipe.evaluation import newton, sample_space
 from ganpipe.evaluation.design import Design
-from ganpipe.evaluation.l2svm import one_against_the_rest
+from ganpipe.evaluation.l2svm import one_against_the_rest, solve_many
+from ganpipe.evaluation.newton import Solution
 from ganpipe.progress import Progress
 
 CANDIDATES = tuple(times * 1e-4 for times in (1, 2, 5, 10, 20, 50, 100))
-TOLERANCE, STEPS = 1e-3, 50
-STACK = 1 << 26  # numbers in the kernels that are solved at a time: half a gigabyte
+TOLERANCE, STEPS = 1e-3, 100
+STACK = 1 << 27  # numbers in the features, or in the kernels, that are solved at a time: half a gigabyte, or a whole
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class FewLabels:
     C: float
     accuracies: np.ndarray
     validation: dict[float, float]  # mean accuracy by C
+    duality_gap: float  # the largest of all machines
 
     def metrics(self) -> dict[str, float]:
         """Mean, 1.96 standard errors of it, and the standard deviation between draws."""
@@ -40,6 +41,7 @@ class FewLabels:
             "accuracy_error": 1.96 * deviation / len(self.accuracies) ** 0.5,
             "accuracy_deviation": deviation,
             "C": self.C,
+            "duality_gap": self.duality_gap,
         }
 
 
@@ -63,21 +65,14 @@ def few_labels(
     Raises ValueError where a class has too few images.
     """
     labels = train_labels[:fitting]
-    validation = {
-        C: float(accuracies.mean())
-        for C, accuracies in _accuracies(
-            train,
-            [draw(labels, per_class, seed, number) for number in range(choosing)],
-            train_labels,
-            (Design(train[fitting:]), train_labels[fitting:]),
-            sorted(candidates),
-            f"{label}, choosing C",
-        ).items()
-    }
+    rows = [draw(labels, per_class, seed, number) for number in range(choosing + draws)]
+    held = (Design(train[fitting:]), train_labels[fitting:])
+    choice, gap = _accuracies(train, rows[:choosing], train_labels, held, sorted(candidates), f"{label}, choosing C")
+    validation = {C: float(accuracies.mean()) for C, accuracies in choice.items()}
     best = max(validation, key=lambda C: (validation[C], -C))
-    rows = [draw(labels, per_class, seed, choosing + number) for number in range(draws)]
-    tested = _accuracies(train, rows, train_labels, (Design(test), test_labels), [best], f"{label}, testing")
-    found = FewLabels(best, tested[best], validation)
+    judges = (Design(test), test_labels)
+    tested, last = _accuracies(train, rows[choosing:], train_labels, judges, [best], f"{label}, testing")
+    found = FewLabels(best, tested[best], validation, max(gap, last))
     of = found.metrics()
     print(f"{label}: {of['accuracy']:.2%} +- {of['accuracy_error']:.2%} on test with C {best:.3g}", flush=True)
     return found
@@ -101,46 +96,39 @@ def _accuracies(
     against: tuple[Design, np.ndarray],
     candidates: Sequence[float],
     label: str,
-) -> dict[float, np.ndarray]:
-    """Accuracy on `against` of a machine for each draw, by C."""
+) -> tuple[dict[float, np.ndarray], float]:
+    """Accuracy on `against` of a machine for each draw, by C; the largest duality gap of all the machines."""
     classes = np.unique(labels)
     design, truth = against
     design.check()
     found: dict[float, list[float]] = {C: [] for C in candidates}
-    at_once = max(1, STACK // len(draws[0]) ** 2)
+    gap = 0.0
+    rows = len(draws[0])
+    at_once = max(1, STACK // (rows * max(rows, train.shape[1])))
     with Progress(label, len(draws) * len(candidates), "fits") as progress:
         for start in range(0, len(draws), at_once):
             part = draws[start : start + at_once]
-            for C, weights in _fits(train, part, np.searchsorted(classes, labels), candidates):
+            for C, machines in _fits(train, part, np.searchsorted(classes, labels), candidates):
+                gap = max(gap, *(each.relative_gap for each in machines))
                 # One pass over the images judges all draws.
-                scores = design.scores(weights).view(design.rows, len(part), -1)
+                scores = design.scores(torch.cat([each.weights for each in machines], dim=1))
+                scores = scores.view(design.rows, len(part), -1)
                 best = (scores[..., 0] > 0).long() if scores.shape[2] == 1 else scores.argmax(2)
                 found[C] += [float((classes[column] == truth).mean()) for column in best.T.cpu().numpy()]
                 progress.advance(len(part))
-    return {C: np.array(accuracies) for C, accuracies in found.items()}
+    return {C: np.array(accuracies) for C, accuracies in found.items()}, gap
 
 
 def _fits(
     train: Tensor, draws: list[np.ndarray], codes: np.ndarray, candidates: Sequence[float]
-) -> list[tuple[float, Tensor]]:
-    """For each C the weights (columns, draws * k) of machines on each draw, each C starting from the one before."""
+) -> Iterator[tuple[float, list[Solution]]]:
+    """For each C the machines on each draw, starting from those of the C before."""
     designs = [Design(train[torch.from_numpy(rows).to(train.device)]) for rows in draws]
     for each in designs:
         each.check()
     count = int(codes.max()) + 1
     targets = torch.stack([one_against_the_rest(codes[rows], count, train.device) for rows in draws])
-    found = []
-    if sample_space.fits(designs[0]):
-        kernels = torch.stack([design.kernel() for design in designs])
-        coefficients: Tensor | None = None
-        for C in candidates:
-            coefficients, _, _ = sample_space.solve_stack(kernels, targets, C, TOLERANCE, STEPS, coefficients)
-            pairs = zip(designs, coefficients, strict=True)
-            found.append((C, torch.cat([design.transposed(each) for design, each in pairs], dim=1)))
-        return found
-    solved: list[newton.Solution | None] = [None] * len(designs)
+    machines: list[Solution] = []
     for C in candidates:
-        for place, design in enumerate(designs):
-            solved[place] = newton.solve(design, targets[place], C, TOLERANCE, STEPS, solved[place])
-        found.append((C, torch.cat([each.weights for each in solved if each is not None], dim=1)))
-    return found
+        machines = solve_many(designs, targets, C, TOLERANCE, STEPS, machines or [None] * len(designs))
+        yield C, machines

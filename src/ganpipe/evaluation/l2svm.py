@@ -4,6 +4,8 @@
 """
 
 import math
+import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +41,7 @@ class L2SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # scikit-lear
     can sort. `tol` is the relative duality gap to stop at.
     """
 
-    def __init__(self, C: float = 1.0, *, fit_intercept: bool = True, tol: float = 1e-5, max_iter: int = 100) -> None:
+    def __init__(self, C: float = 1.0, *, fit_intercept: bool = True, tol: float = 1e-5, max_iter: int = 300) -> None:
         self.C, self.fit_intercept, self.tol, self.max_iter = C, fit_intercept, tol, max_iter
 
     weights_: Tensor
@@ -71,6 +73,13 @@ class L2SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # scikit-lear
         self.objective_ = found.objective.cpu().numpy()
         self.duality_gap_ = found.relative_gap
         self.n_iter_, self.products_ = found.steps, found.products
+        if not self.duality_gap_ <= self.tol:
+            warnings.warn(
+                f"L2SVM stopped after {self.n_iter_} steps at a relative duality gap of {self.duality_gap_:.1e}, above "
+                f"tol {self.tol:g}: raise max_iter, lower C or scale the features",
+                _convergence_warning(),
+                stacklevel=2,
+            )
         self.n_features_in_ = design.columns - 1
         return self
 
@@ -107,15 +116,15 @@ class L2SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # scikit-lear
         return design
 
     def _validated(self, X: Any, y: Any = None) -> tuple[np.ndarray, Any]:
-        """What scikit-learn checks of arrays: shapes, types, NaN, names of columns."""
+        """What scikit-learn checks of arrays: shapes, types, names of columns; `Design.check` looks for NaN."""
         try:
             from sklearn.utils.multiclass import check_classification_targets
             from sklearn.utils.validation import validate_data
         except ImportError:
             return np.asarray(X), y
         if y is None:
-            return validate_data(self, X, dtype=PRECISIONS, reset=False), None
-        X, y = validate_data(self, X, y, dtype=PRECISIONS)
+            return validate_data(self, X, dtype=PRECISIONS, ensure_all_finite=False, reset=False), None
+        X, y = validate_data(self, X, y, dtype=PRECISIONS, ensure_all_finite=False)
         check_classification_targets(y)
         return X, y
 
@@ -125,20 +134,55 @@ def solve(
 ) -> Solution:
     """Minimise P for every column of `targets` (n, k) until each relative gap is at most `tol`, whichever way is best.
 
-    Where the data are hardly regularised Newton's steps can become very short. What has not arrived after `PATIENCE`
-    of them is approached anew by a path of growing C, which takes few steps each.
+    Few rows are solved for in their own space. What does not arrive there, because rows repeat themselves and hardly
+    anything regularises them, is solved in the primal, in double precision. Where Newton's steps become very short
+    even so, the solution is approached by a path of growing C, which takes few steps each. `max_steps` bounds the
+    steps of all together.
     """
-    way = sample_space.solve if sample_space.fits(design) else newton.solve
-    found = way(design, targets, C, tol, min(max_steps, PATIENCE), start)
-    if found.relative_gap <= tol or max_steps <= PATIENCE:
-        return found
-    steps, products, on_the_way = found.steps, found.products, None
+    found: list[Solution] = []
+    if sample_space.fits(design):
+        found.append(sample_space.solve(design, targets, C, tol, min(max_steps, PATIENCE), start))
+        design, start = design.doubled(), None
+    if not found or not found[0].relative_gap <= tol:
+        found.append(newton.solve(design, targets, C, tol, min(max_steps - _steps(found), PATIENCE), start))
+    if not found[-1].relative_gap <= tol and _steps(found) < max_steps:
+        found.append(_along_a_path(design, targets, C, tol, max_steps - _steps(found)))
+    return _after(found, min(found, key=lambda each: each.relative_gap))
+
+
+def solve_many(
+    designs: Sequence[Design],
+    targets: Tensor,
+    C: float,
+    tol: float,
+    max_steps: int,
+    starts: Sequence[Solution | None],
+) -> list[Solution]:
+    """As `solve`, for problems of one shape with `targets` (problems, n, k): those of few rows all at once."""
+    found: list[Solution | None] = [None] * len(designs)
+    if sample_space.fits(designs[0]):
+        found = [*sample_space.solve_many(designs, targets, C, tol, min(max_steps, PATIENCE), starts)]
+    return [
+        each if each is not None and each.relative_gap <= tol else solve(design, target, C, tol, max_steps, start)
+        for each, design, target, start in zip(found, designs, targets, starts, strict=True)
+    ]
+
+
+def _steps(found: list[Solution]) -> int:
+    return sum(each.steps for each in found)
+
+
+def _after(found: list[Solution], last: Solution) -> Solution:
+    return replace(last, steps=_steps(found), products=sum(each.products for each in found))
+
+
+def _along_a_path(design: Design, targets: Tensor, C: float, tol: float, max_steps: int) -> Solution:
+    found: list[Solution] = []
     lengths = math.ceil(math.log(max(C * design.largest_norm() ** 2 / FADED, 1), PATH))
     for left in range(lengths, -1, -1):
-        on_the_way = way(design, targets, C / PATH**left, tol, max_steps, on_the_way)
-        steps, products = steps + on_the_way.steps, products + on_the_way.products
-    best = min(found, on_the_way or found, key=lambda each: each.relative_gap)
-    return replace(best, steps=steps, products=products)
+        start, steps = found[-1] if found else None, max_steps - _steps(found)
+        found.append(newton.solve(design, targets, C / PATH**left, tol, steps, start))
+    return _after(found, found[-1])
 
 
 def one_against_the_rest(codes: np.ndarray, classes: int, device: torch.device) -> Tensor:
@@ -150,6 +194,15 @@ def one_against_the_rest(codes: np.ndarray, classes: int, device: torch.device) 
 
 def _on_the_host(values: np.ndarray | Tensor) -> np.ndarray:
     return values.cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+
+
+def _convergence_warning() -> type[Warning]:
+    try:
+        from sklearn.exceptions import ConvergenceWarning
+    except ImportError:
+        return UserWarning
+    warning: type[Warning] = ConvergenceWarning
+    return warning
 
 
 def _not_fitted() -> Exception:

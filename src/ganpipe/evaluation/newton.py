@@ -16,7 +16,7 @@ The answer carries its own proof. With slacks s = max(0, 1 - y f), a = 2C s is f
 so P(w) - max_t D(t a) bounds the distance to the optimum from above. The solver stops on that gap, relative to P.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -53,36 +53,38 @@ def solve(
     """Minimise P for every column of `targets` (n, k), entries -1 or +1, until each relative gap is at most `tol`.
 
     `start` is another C's solution. Where single precision no longer brings the gap down, the solver goes on in
-    double precision.
+    double precision; where it does, the gap is still made sure of in double precision.
     """
     weights = torch.zeros(design.columns, targets.shape[1], dtype=torch.float64, device=design.device)
     if start is not None:
         weights.copy_(start.weights)
     now = evaluate(design, targets, C, weights)
-    chosen, conditioner = None, None
-    products = 0
-    for step in range(max_steps):
+    made_from, conditioner = None, None
+    steps, products, stuck = 0, 0, False
+    while True:
         open_ = ~(now.gap <= tol * now.objective)  # also where there is no number
-        if not open_.any():
-            break
-        if conditioner is None or choose(design) is not chosen:
-            chosen = choose(design)
-            conditioner = chosen(design, 2 * C * float((now.slack > 0).double().mean()))
+        finished = steps == max_steps or not open_.any()
+        if (finished or stuck) and design.dtype != torch.float64:
+            design, made_from, stuck = design.doubled(), None, False
+            now = evaluate(design, targets, C, now.weights)
+            continue
+        if finished:
+            return Solution(now.weights, now.objective, now.gap, steps, products)
+        kind = choose(design)
+        if conditioner is None or kind is not made_from:
+            made_from, conditioner = kind, kind(design, 2 * C * float((now.slack > 0).double().mean()))
         direction, moved, used = _newton_direction(
             design, (now.pull - now.weights)[:, open_], now.slack[:, open_] > 0, C, conditioner
         )
-        products += used
-        length = line_search(now.weights[:, open_], direction, targets[:, open_], now.scores[:, open_], moved, C)
+        steps, products = steps + 1, products + used
+        slope, curve = (now.weights[:, open_] * direction).sum(0), direction.square().sum(0)
+        length = piecewise_minimum(slope, curve, targets[:, open_], now.scores[:, open_], moved, C)
         weights = now.weights.clone()
         weights[:, open_] += length * direction
         # The scores follow from the weights each time, so that rounding does not add up over steps.
         then = evaluate(design, targets, C, weights)
-        fell = (now.objective - then.objective)[open_] > STALLED * now.objective[open_]
-        if not fell.any() and design.dtype != torch.float64:
-            design, conditioner = design.doubled(), None
-            then = evaluate(design, targets, C, weights)
-        now = replace(then, steps=step + 1)
-    return Solution(now.weights, now.objective, now.gap, now.steps, products)
+        stuck = not bool(((now.objective - then.objective) > STALLED * now.objective)[open_].any())
+        now = then
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,6 @@ class State:
     pull: Tensor  # (columns, k): 2C X' (slack targets), at the optimum the weights themselves
     objective: Tensor  # (k,)
     gap: Tensor  # (k,)
-    steps: int = 0
 
 
 def evaluate(design: Design, targets: Tensor, C: float, weights: Tensor) -> State:
@@ -143,16 +144,13 @@ def _newton_direction(
     return solution, moved, count
 
 
-def line_search(weights: Tensor, direction: Tensor, targets: Tensor, scores: Tensor, moved: Tensor, C: float) -> Tensor:
-    """The exact minimiser of P along `direction`, for each class: Newton on a convex piecewise quadratic in one t."""
-    linear, curve = (weights * direction).sum(0), direction.square().sum(0)
-    return piecewise_minimum(linear, curve, targets, scores, moved, C)
-
-
 def piecewise_minimum(
     linear: Tensor, curve: Tensor, targets: Tensor, scores: Tensor, moved: Tensor, C: float
 ) -> Tensor:
-    """The t >= 0 that minimises t linear + t^2/2 curve + C sum max(0, 1 - y (scores + t moved))^2, each (..., k)."""
+    """The t >= 0 that minimises t linear + t^2/2 curve + C sum max(0, 1 - y (scores + t moved))^2, each (..., k).
+
+    With slope and curvature of half the squared weights along a direction: an exact line search, by Newton's method.
+    """
     length, curve = torch.ones_like(linear), curve.clamp_min(0)  # below 0 by rounding, where a kernel is singular
     for _ in range(30):
         slack = (1 - targets * (scores + length[..., None, :] * moved)).clamp_min_(0)

@@ -9,7 +9,7 @@ from ganpipe.evaluation.design import Design
 
 Preconditioner = Callable[[Tensor], Tensor]  # of residuals (columns, k) float64
 CHEAP = 1024  # columns up to which the whole Gram matrix is made at once
-LARGEST = 8192  # columns up to which it is ever made: it and its factor take half a gigabyte
+MEMORY = 0.3  # of the features', that it and its factor may take beyond that
 # It costs about as much as so many passes over the features for each column, ten classes at a time.
 PASSES_A_COLUMN = 1 / 100
 SHARE, FEWEST, MOST = 0.1, 1024, 4096  # of the rows, that stand for all of them otherwise
@@ -21,10 +21,11 @@ def choose(design: Design) -> Callable[[Design, float], Preconditioner]:
     """What makes a preconditioner for (I + c X'X) p = r from a design and c: all of its rows, or a sample of them.
 
     All of them need the fewest products, but pay only where many are made: once as much has been spent on products
-    (for all values of C together) as the Gram matrix costs.
+    (for all values of C together) as the Gram matrix costs, and where there are so many rows that it is small.
     """
     columns = design.columns
-    if columns <= CHEAP or (columns <= LARGEST and design.passes > columns * PASSES_A_COLUMN):
+    small = 2 * columns**2 * design.dtype.itemsize <= MEMORY * design.features.nbytes
+    if columns <= CHEAP or (small and design.passes > columns * PASSES_A_COLUMN):
         return from_all_rows
     return from_a_sample
 
@@ -53,5 +54,4 @@ def _factor(gram: Tensor, c: float) -> Tensor:
     ridge = max(1.0, ROUNDING[gram.dtype] * c * float(gram.diagonal().double().sum()))
     shifted = c * gram
     shifted.diagonal().add_(ridge)
-    factor: Tensor = torch.linalg.cholesky(shifted)
-    return factor
+    return torch.linalg.cholesky(shifted, out=shifted)

@@ -63,6 +63,8 @@ def evaluate(
     order = np.concatenate([fitting, validation])
     pixels["train"], labels["train"] = pixels["train"][order], labels["train"][order]
 
+    few: dict[tuple[str, int], FewLabels] = {}
+
     def result(name: str, features: dict[str, Tensor]) -> Probe:
         choice = (len(fitting), params.C, params.tolerance, name)
         return probe(features["train"], labels["train"], features["test"], labels["test"], *choice)
@@ -79,7 +81,6 @@ def evaluate(
             )
         return result(name, features)
 
-    few: dict[tuple[str, int], FewLabels] = {}
     trained = of_network("trained", discriminator)
     untrained = of_network("random init", _untrained(discriminator, params.seed, corpus, device))
     flat = {split: torch.from_numpy(array).to(device).flatten(1).float() / 127.5 - 1 for split, array in pixels.items()}

@@ -5,6 +5,8 @@ The optimum is a sum of the rows, w = X' b, so that only their kernel K = XX' is
 symmetric, and conjugate gradients solve it for all classes, and for a whole stack of problems, at once.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -26,21 +28,44 @@ def solve(
     design: Design, targets: Tensor, C: float, tol: float, max_steps: int, start: Solution | None = None
 ) -> Solution:
     """As `newton.solve`. The objective and the gap are those of the weights, in double precision."""
-    begun = None if start is None else start.coefficients
-    if begun is not None and begun.shape != targets.shape:  # of other rows
-        begun = None
-    coefficients, steps, products = solve_stack(design.kernel(), targets, C, tol, max_steps, begun)
+    begin = _begin(start, targets)
+    coefficients, _, _, steps, products = solve_stack(design.kernel(), targets, C, tol, max_steps, begin)
     double = design.doubled()
     weights = double.transposed(coefficients)
     found = evaluate(double, targets, C, weights)
     return Solution(weights, found.objective, found.gap, steps, products, coefficients)
 
 
+def solve_many(
+    designs: Sequence[Design],
+    targets: Tensor,
+    C: float,
+    tol: float,
+    max_steps: int,
+    starts: Sequence[Solution | None],
+) -> list[Solution]:
+    """As many problems of one shape at once, with `targets` (problems, n, k). Gaps are those of the coefficients."""
+    kernels = torch.stack([design.kernel() for design in designs])
+    begin = torch.stack([_begin(start, target) for start, target in zip(starts, targets, strict=True)])
+    found, objective, gap, steps, products = solve_stack(kernels, targets, C, tol, max_steps, begin)
+    return [
+        Solution(design.transposed(found[i]), objective[i], gap[i], steps, products, found[i])
+        for i, design in enumerate(designs)
+    ]
+
+
+def _begin(start: Solution | None, targets: Tensor) -> Tensor:
+    """Coefficients to begin from: none where there are none, or of other rows."""
+    begun = None if start is None else start.coefficients
+    return torch.zeros_like(targets) if begun is None or begun.shape != targets.shape else begun
+
+
 def solve_stack(
-    kernel: Tensor, targets: Tensor, C: float, tol: float, max_steps: int, start: Tensor | None = None
-) -> tuple[Tensor, int, int]:
-    """Coefficients (..., n, k) of the rows, Newton steps and products, for kernels (..., n, n), targets (..., n, k)."""
-    b = torch.zeros_like(targets) if start is None else start
+    kernel: Tensor, targets: Tensor, C: float, tol: float, max_steps: int, b: Tensor
+) -> tuple[Tensor, Tensor, Tensor, int, int]:
+    """For kernels (..., n, n) and targets (..., n, k): coefficients of the rows (..., n, k), objectives and gaps
+    (..., k), and how many Newton steps and products it took from the coefficients `b`.
+    """
     factor: Tensor | None = None
     products = 0
     for step in range(max_steps + 1):
@@ -51,7 +76,7 @@ def solve_stack(
         dual = ray(2 * C * slack.sum(-2), 0.5 * (r * (kernel @ r)).sum(-2) + losses)
         open_ = ~(objective - dual <= tol * objective)  # also where there is no number
         if not open_.any() or step == max_steps:
-            return b, step, products
+            return b, objective, (objective - dual).clamp_min(0), step, products
         if factor is None:
             factor = _factor(kernel, 2 * C * float((slack > 0).double().mean()))
         active = (slack > 0).double()
