@@ -16,6 +16,7 @@ from ganpipe.models.dcgan import Discriminator, Generator, fold, place
 
 N = TypeVar("N", bound=nn.Module)
 CONFIG = "config.json"
+KEPT = "kept"  # the subfolder of discriminators of the way, each a model's folder of its own: step-000001000
 
 
 def save_gan(folder: Path, networks: dict[str, Generator | Discriminator], about: dict[str, Any]) -> dict[str, str]:
@@ -35,6 +36,11 @@ def save_gan(folder: Path, networks: dict[str, Generator | Discriminator], about
     shapes = {name: networks[name].config for name in ("generator", "discriminator") if name in networks}
     files.write_json(folder / CONFIG, {"schema": SCHEMA, "network": "dcgan", **shapes, **about, "sha256": checksums})
     return checksums
+
+
+def kept_folders(folder: Path) -> dict[int, Path]:
+    """The folders of discriminators of the way, by step."""
+    return {load_config(each)["step"]: each for each in sorted((folder / KEPT).glob("step-*"))}
 
 
 def load_config(folder: Path) -> dict[str, Any]:

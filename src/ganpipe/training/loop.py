@@ -19,9 +19,10 @@ from ganpipe.models.norm import freeze_statistics
 from ganpipe.models.pixels import STATISTICS_BATCH, freeze_on, from_network, to_network
 from ganpipe.progress import Pace, Progress
 from ganpipe.runtime import any_of, choose_precision, from_the_first, keep_freed_memory, mix_seed, world
-from ganpipe.training import checkpoint, health
+from ganpipe.training import checkpoint, health, kept
 from ganpipe.training.batches import FREEZING, SAMPLES, WEIGHTS, Batches, noise
 from ganpipe.training.curves import Means, Row
+from ganpipe.training.kept import Networks
 from ganpipe.training.params import TrainParams
 from ganpipe.training.signals import Signals
 from ganpipe.training.step import Step
@@ -43,6 +44,7 @@ class Trained:
     curves: list[Row]
     warnings: list[str]  # sentences of `health`
     samples: dict[int, Path]  # pictures by step
+    kept: dict[int, Networks]  # discriminators of the way, by step
     precision: str
 
 
@@ -89,6 +91,10 @@ def train(
     fixed = noise(SAMPLE_COUNT, params.latent, params.noise, params.seed, SAMPLES).to(device)
     draw = partial(_draw, generator, fixed, precision)
     drawn = draw()
+    judges = {"discriminator": discriminator}
+    if update.discriminator_average:
+        judges["discriminator_average"] = update.discriminator_average.network
+    keeping = kept.paths(params, work)
     samples = {step: work / f"samples-{step:09}.png" for step in _sample_steps(params)}
     if start in samples and not samples[start].exists():  # also where a longer training was stopped just here
         _save_samples(drawn, samples[start])
@@ -111,6 +117,8 @@ def train(
             if done in samples:
                 _save_samples(drawn, samples[done])
                 on_samples(done, samples[done])
+            if done in keeping:
+                kept.save(keeping[done], judges)
             if tick:
                 curves.append(_row(done, means, drawn, real_distance, work))
                 progress.note = ", ".join(f"{name} {curves[-1].get(name, 0):.3f}" for name in ("loss_d", "loss_g"))
@@ -134,19 +142,20 @@ def train(
 
     # Freeze the statistics that inference uses.
     generator_average = update.generator_average.network if update.generator_average else None
-    discriminator_average = update.discriminator_average.network if update.discriminator_average else None
+    of_the_way = {step: kept.load(path, judges, device) for step, path in keeping.items() if step < params.steps}
     for drawing in filter(None, (generator, generator_average)):
         freeze_statistics(drawing, _frozen_noise(params, device))
-    for judging in filter(None, (discriminator, discriminator_average)):
+    for judging in (*judges.values(), *(each for networks in of_the_way.values() for each in networks.values())):
         freeze_on(fold(judging), len(images), images.pixels, device)
     return Trained(
         generator,
         discriminator,
         generator_average,
-        discriminator_average,
+        judges.get("discriminator_average"),
         curves,
         watch.said,
         samples,
+        of_the_way,
         str(precision).removeprefix("torch."),
     )
 

@@ -54,6 +54,7 @@ class TrainParams(Section):
     # The reports.
     tick: int = Field(ge=1, description="steps between two rows of the curves; a checkpoint is at one of them")
     sample_every: int = Field(ge=1, description="steps between two grids of samples from the same noise")
+    keep_every: int = Field(ge=0, description="steps between discriminators that are kept to be probed; 0: none")
     seed: int = Field(ge=0, description="of weights, batches, noise and augmentation")
 
     @model_validator(mode="after")

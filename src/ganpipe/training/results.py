@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ganpipe import files
 from ganpipe.corpus.shards import Images
-from ganpipe.models.store import save_gan
+from ganpipe.models.store import KEPT, save_gan
 from ganpipe.training.loop import Trained
 from ganpipe.training.params import TrainParams
 
@@ -19,6 +19,8 @@ def save(trained: Trained, params: TrainParams, images: Images, out: Path) -> st
         shutil.copyfile(trained.samples[params.steps], draft / "samples.png")
         corpus = {**images.manifest["corpus"], "images": len(images), "resize": images.manifest["resize"]}
         about = {"train": params.model_dump(), "precision": trained.precision, "corpus": corpus}
+        for step, judges in trained.kept.items():
+            save_gan(draft / KEPT / f"step-{step:09}", dict(judges), {**about, "step": step})
         networks = {
             "generator": trained.generator,
             "discriminator": trained.discriminator,
