@@ -12,12 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from corpus.mat import mat, svhn_arrays
+from corpus.mirror import running, serve
 from corpus.pictures import encode, gigantic, noise, two_frames
 from PIL import Image
 
 from ganpipe.corpus import catalogue, fetch, unpack
 from ganpipe.corpus import download as module
-from ganpipe.corpus.catalogue import CIFAR10, DIGITS, Archive, Bundled, Entry, NpmPackage
+from ganpipe.corpus.catalogue import CIFAR10, DIGITS, SVHN, Archive, Bundled, Entry, File, NpmPackage
 from ganpipe.corpus.download import download, download_entry
 from ganpipe.corpus.images import decode, square
 from ganpipe.corpus.params import DownloadParams
@@ -226,7 +228,7 @@ def test_a_folder_that_the_output_would_swallow_or_hold_is_refused(path: str) ->
 
 def test_settings_that_contradict_each_other_are_refused() -> None:
     refuse("digits", "zoo", "download.path is 'zoo', but digits comes from the catalogue: set it to null")
-    refuse("folders", None, "no data set named 'folders': choose one of cifar10, digits, folder")
+    refuse("folders", None, "no data set named 'folders': choose one of cifar10, digits, svhn, folder")
 
 
 def entry_of(*sources: Archive | NpmPackage | Bundled) -> Entry:
@@ -236,10 +238,41 @@ def entry_of(*sources: Archive | NpmPackage | Bundled) -> Entry:
 def test_next_source_makes_good_for_one_of_other_content() -> None:
     images, labels = unpack.digits()
     other = Bundled("other", lambda: (images[::-1].copy(), labels))
-    with pytest.raises(UserError, match=f"Bundled: its content has checksum .*, not {DIGITS.content[:16]}"):
+    with pytest.raises(UserError, match=f"Bundled: its content has checksum .*, not {str(DIGITS.content)[:16]}"):
         download_entry(entry_of(other), OUT)
     assert not OUT.exists()
     assert download_entry(entry_of(other, *DIGITS.sources), OUT)["images"] == 1797
+
+
+def published(name: str, data: bytes, *urls: str) -> File:
+    return File(name, urls, len(data), hashlib.md5(data).hexdigest())
+
+
+def test_svhn_comes_as_two_files_over_http(monkeypatch: pytest.MonkeyPatch) -> None:
+    train, test = svhn_arrays(20), svhn_arrays(12, seed=1)
+    held = {"train_32x32.mat": mat(train), "test_32x32.mat": mat(test)}
+    (archive,) = SVHN.sources
+    assert isinstance(archive, Archive)
+    assert [file.name for file in archive.files] == list(held)
+    with running() as mirror:
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        urls = {name: mirror.url(f"/housenumbers/{name}", serve(data)) for name, data in held.items()}
+        files = tuple(published(name, data, urls[name]) for name, data in held.items())
+        splits = {"train": (0, 20), "test": (20, 32)}
+        small = dataclasses.replace(SVHN, splits=splits, sources=(dataclasses.replace(archive, files=files),))
+        assert download_entry(small, OUT) == {"images": 32, "rejected": 0}
+        download_entry(small, OUT)
+        assert [len(asked) for asked in mirror.requests.values()] == [1, 1]
+        mirror.url("/housenumbers/test_32x32.mat", serve(held["train_32x32.mat"]))
+        Path(".ckpt/download/test_32x32.mat").unlink()
+        with pytest.raises(UserError, match=r"Street View House Numbers.*test_32x32\.mat: the file it gave|sent more"):
+            download_entry(small, OUT)
+    images = Images(OUT)
+    for split, arrays in {"train": train, "test": test}.items():
+        assert (images.pixels(images.rows(split)) == arrays["X"].transpose(3, 0, 1, 2)).all()
+        assert (images.labels(split) == arrays["y"][:, 0] % 10).all()
+    assert images.labels("train")[:10].tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9, 0]
+    assert images.classes == list("0123456789")
 
 
 def test_an_archive_in_the_mirror_folder_is_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,7 +288,7 @@ def test_an_archive_in_the_mirror_folder_is_unpacked(monkeypatch: pytest.MonkeyP
     entry = dataclasses.replace(
         CIFAR10,
         splits={"train": (0, 10), "test": (10, 12)},
-        sources=(Archive("cifar.tar.gz", (), len(archive), hashlib.md5(archive).hexdigest(), unpack.cifar10_binary),),
+        sources=(Archive((published("cifar.tar.gz", archive),), unpack.cifar10_binary),),
         content=hashlib.sha256(images.tobytes() + labels.astype(np.uint8).tobytes()).hexdigest(),
     )
     Path("mirror/cifar10").mkdir(parents=True)
@@ -272,7 +305,8 @@ def test_without_any_source_it_says_what_was_tried_and_what_to_do(monkeypatch: p
         dead = f"http://127.0.0.1:{bound.getsockname()[1]}/cifar-10-binary.tar.gz"
     archive, package = CIFAR10.sources
     assert isinstance(archive, Archive)
-    unreachable = dataclasses.replace(CIFAR10, sources=(dataclasses.replace(archive, urls=(dead,)), package))
+    archive = dataclasses.replace(archive, files=(dataclasses.replace(archive.files[0], urls=(dead,)),))
+    unreachable = dataclasses.replace(CIFAR10, sources=(archive, package))
     monkeypatch.setitem(catalogue.CATALOGUE, "cifar10", unreachable)
     monkeypatch.setattr(fetch, "WAIT_SECONDS", 0.001)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")

@@ -3,12 +3,11 @@
 import hashlib
 import os
 import socket
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from corpus.mirror import Answer, Handler, Mirror, running, serve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,64 +21,6 @@ LIE = bytes(byte ^ 255 for byte in DATA[: 1 << 12]) + DATA[1 << 12 :]
 PORTAL = b"<html>Welcome to the hotel! Please sign in.</html>"
 TO = Path("downloads/data.bin")
 PART = TO.with_name("data.bin.part")
-
-
-class Handler(BaseHTTPRequestHandler):
-    """Gives the path's next answer, the last one for ever, and notes what was asked for."""
-
-    server: "Mirror"
-
-    def do_GET(self) -> None:
-        requests = self.server.requests.setdefault(self.path, [])
-        requests.append(self.headers["Range"])
-        answers = self.server.answers[self.path]
-        answers[min(len(requests), len(answers)) - 1](self)
-
-    def give(self, status: int, body: bytes, length: int | None = None, **headers: str) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.send_header("Content-Length", str(len(body) if length is None else length))
-        self.end_headers()
-        self.wfile.write(body)
-
-    @property
-    def start(self) -> int:
-        return int((self.headers["Range"] or "bytes=0-").removeprefix("bytes=").removesuffix("-"))
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-Answer = Callable[[Handler], None]
-
-
-class Mirror(ThreadingHTTPServer):
-    """Answers by path; `requests` has the Range header of each request."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.answers: dict[str, list[Answer]] = {}
-        self.requests: dict[str, list[str | None]] = {}
-
-    def url(self, path: str, *answers: Answer) -> str:
-        self.answers[path], self.requests[path] = list(answers), []
-        return f"http://127.0.0.1:{self.server_port}{path}"
-
-
-def serve(data: bytes, most: int | None = None) -> Answer:
-    """As a good server does, from where the Range starts; breaks off after `most` bytes."""
-
-    def answer(handler: Handler) -> None:
-        start = handler.start
-        if start >= len(data):
-            handler.give(416, b"", Content_Range=f"bytes */{len(data)}")
-            return
-        rest = data[start:]
-        span = f"bytes {start}-{len(data) - 1}/{len(data)}"
-        handler.give(206 if handler.headers["Range"] else 200, rest[:most], len(rest), Content_Range=span)
-
-    return answer
 
 
 def whole(data: bytes) -> Answer:
@@ -104,12 +45,8 @@ def unannounced(data: bytes) -> Answer:
 
 @pytest.fixture(scope="module")
 def mirror() -> Iterator[Mirror]:
-    with Mirror() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    with running() as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture(autouse=True)
@@ -253,10 +190,8 @@ scripts = st.lists(st.sampled_from(sorted(ANSWERS)), min_size=1, max_size=4)
 def test_whatever_mirrors_do_the_file_is_right_or_absent(first: list[str], second: list[str], left: bytes) -> None:
     TO.unlink(missing_ok=True)
     PART.write_bytes(left)
-    with Mirror() as server, pytest.MonkeyPatch.context() as patch:
+    with running() as server, pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "WAIT_SECONDS", 0.001)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
         try:
             get(*(server.url(f"/{n}", *(ANSWERS[a] for a in script)) for n, script in enumerate((first, second))))
         except FetchError:
@@ -264,9 +199,6 @@ def test_whatever_mirrors_do_the_file_is_right_or_absent(first: list[str], secon
             assert not any(set(script) <= {"good", "no range"} for script in (first, second))
         else:
             assert TO.read_bytes() == DATA
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 @pytest.mark.parametrize("prefix", ["", "file://"])

@@ -8,15 +8,17 @@ import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pytest
+from corpus.mat import mat, svhn_arrays
 from corpus.pictures import encode, gigantic, noise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ganpipe.corpus import unpack
-from ganpipe.corpus.unpack import BadArchive, cifar10_binary, cifar10_pictures
+from ganpipe.corpus.unpack import BadArchive, cifar10_binary, cifar10_pictures, svhn
 
 BATCH = 4  # in place of 10,000
 IMAGES = noise(6 * BATCH, 32, 32)
@@ -166,7 +168,7 @@ def test_labels_of_another_form_are_refused(kind: str) -> None:
     refuse(cifar10_pictures, pack(members), r"archive\.tgz")
 
 
-@pytest.mark.parametrize("form", [cifar10_binary, cifar10_pictures])
+@pytest.mark.parametrize("form", [cifar10_binary, cifar10_pictures, svhn])
 @pytest.mark.parametrize(
     "archive",
     [b"", b"<html>Sign in to the hotel's network</html>", gzip.compress(b"no tar"), gzip.compress(b""), b"\x1f\x8b"],
@@ -217,6 +219,51 @@ def test_damaged_archives_are_whole_or_refused(number: int, patches: list[tuple[
         else:
             assert (images.shape, labels.shape) == (IMAGES.shape, LABELS.shape)
         assert list(Path(folder).iterdir()) == [path]
+
+
+def test_svhn_is_read_from_two_files() -> None:
+    train, test = svhn_arrays(12), svhn_arrays(7, seed=1)
+    Path("train.mat").write_bytes(mat(train))
+    Path("test.mat").write_bytes(mat({**test, "y": test["y"].astype(float)}, False))
+    images, labels = svhn(Path("train.mat"), Path("test.mat"))
+    assert images.flags.c_contiguous
+    assert (images == np.concatenate([noise(12, 32, 32), noise(7, 32, 32, 1)])).all()
+    assert labels.dtype == np.int64
+    assert labels.tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1, 2, 1, 2, 3, 4, 5, 6, 7]
+
+
+X, Y = svhn_arrays(5).values()
+NO_SVHN: dict[str, tuple[dict[str, Any], str]] = {
+    "floats": ({"X": X.astype(float)}, r"X is float64 \(32, 32, 3, 5\), not uint8 \(32, 32, 3, images\)"),
+    "objects": ({"X": X.astype(object)}, "an array is not one of plain numbers"),
+    "by image": ({"X": X.transpose(3, 0, 1, 2)}, r"X is uint8 \(5, 32, 32, 3\), not"),
+    "grey": ({"X": X[:, :, 0]}, r"X is uint8 \(32, 32, 5\), not"),
+    "five axes": ({"X": X[..., None].repeat(2, -1)}, r"X is uint8 \(32, 32, 3, 5, 2\), not"),
+    "fewer labels": ({"y": Y[:4]}, "y is not 5 numbers from 1 to 10"),
+    "a row": ({"y": Y.T}, "y is not 5"),
+    "zero": ({"y": Y - 1}, "y is not 5"),
+    "eleven": ({"y": Y + 7}, "y is not 5"),
+    "fraction": ({"y": Y + 0.5}, "y is not 5"),
+    "no number": ({"y": Y * np.nan}, "y is not 5"),
+    "text": ({"y": "12345"}, "an array is not one of plain numbers"),
+    "more": ({"z": Y}, "its arrays are not X and y"),
+}
+
+
+@pytest.mark.parametrize("kind", NO_SVHN)
+@pytest.mark.parametrize("compressed", [True, False])
+def test_svhn_of_another_form_is_refused(kind: str, compressed: bool) -> None:
+    change, match = NO_SVHN[kind]
+    refuse(svhn, mat({"X": X, "y": Y, **change}, compressed), rf"archive\.tgz.*{match}")
+
+
+def test_svhn_that_is_too_large_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = mat({"X": X * 0, "y": Y})
+    monkeypatch.setattr(unpack, "SVHN_BYTES", len(whole))
+    refuse(svhn, whole, "inflates to more than the published arrays")
+    refuse(svhn, whole + b"!", "larger than the published file")
+    with pytest.raises(BadArchive, match=r"nowhere\.mat is no readable MATLAB file"):
+        svhn(Path("nowhere.mat"))
 
 
 def test_digits_are_spread_over_all_levels() -> None:

@@ -1,6 +1,7 @@
 """The known data sets: where they come from, under what terms, and how their bytes are checked.
 
-Adding a set is one entry. Its sources are tried in order; whichever answers, the arrays must hash to `content`.
+Adding a set is one entry. Its sources are tried in order; whichever answers, the arrays must hash to `content`, where
+that is known: otherwise the set comes from published files only, each verified by itself.
 """
 
 from collections.abc import Callable
@@ -16,14 +17,21 @@ Arrays = tuple[np.ndarray, np.ndarray]  # images uint8 (N, H, W, 3), labels int6
 
 
 @dataclass(frozen=True)
-class Archive:
+class File:
     """A published file: official addresses first."""
 
-    file: str
+    name: str
     urls: tuple[str, ...]
     bytes: int
     md5: str
-    unpack: Callable[[Path], Arrays]
+
+
+@dataclass(frozen=True)
+class Archive:
+    """Published files that together are the set; `unpack` gets their paths, in this order."""
+
+    files: tuple[File, ...]
+    unpack: Callable[..., Arrays]
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,7 @@ class Entry:
     classes: tuple[str, ...]
     splits: dict[str, tuple[int, int]]
     sources: tuple[Archive | NpmPackage | Bundled, ...]
-    content: str  # sha256 of the images' bytes followed by the labels as bytes
+    content: str | None  # sha256 of the images' bytes followed by the labels as bytes; None if nobody here has them yet
 
 
 CIFAR10 = Entry(
@@ -69,10 +77,14 @@ CIFAR10 = Entry(
     splits={"train": (0, 50_000), "test": (50_000, 60_000)},
     sources=(
         Archive(  # the binary form: the Python one is pickled
-            file="cifar-10-binary.tar.gz",
-            urls=("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",),
-            bytes=170_052_171,
-            md5="c32a1d4ab5d03f1284b67883e8d87530",
+            files=(
+                File(
+                    name="cifar-10-binary.tar.gz",
+                    urls=("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",),
+                    bytes=170_052_171,
+                    md5="c32a1d4ab5d03f1284b67883e8d87530",
+                ),
+            ),
             unpack=unpack.cifar10_binary,
         ),
         NpmPackage(
@@ -98,7 +110,37 @@ DIGITS = Entry(
     content="1e233db162354bc9568f51a68e599dd76666cac6270ae64da327d4bb612fa3a6",
 )
 
-CATALOGUE = {entry.name: entry for entry in (CIFAR10, DIGITS)}
+SVHN = Entry(
+    name="svhn",
+    title="Street View House Numbers, cropped digits",
+    homepage="http://ufldl.stanford.edu/housenumbers/",
+    licence="none stated, beyond non-commercial use only",
+    citation="Y. Netzer et al., Reading Digits in Natural Images with Unsupervised Feature Learning, 2011",
+    classes=tuple("0123456789"),
+    splits={"train": (0, 73_257), "test": (73_257, 99_289)},
+    sources=(
+        Archive(
+            files=(
+                File(
+                    name="train_32x32.mat",
+                    urls=("http://ufldl.stanford.edu/housenumbers/train_32x32.mat",),
+                    bytes=182_040_794,
+                    md5="e26dedcc434d2e4c54c9b2d4a06d8373",
+                ),
+                File(
+                    name="test_32x32.mat",
+                    urls=("http://ufldl.stanford.edu/housenumbers/test_32x32.mat",),
+                    bytes=64_275_384,
+                    md5="eb5a983be6a315427106f1b164d9cef3",
+                ),
+            ),
+            unpack=unpack.svhn,
+        ),
+    ),
+    content=None,  # the files could not be had where this was written: their published sizes and md5 stand for it
+)
+
+CATALOGUE = {entry.name: entry for entry in (CIFAR10, DIGITS, SVHN)}
 
 
 def find(name: str, generic: tuple[str, ...] = ()) -> Entry:

@@ -10,7 +10,7 @@ from ganpipe.settings import Section
 class DownloadParams(Section):
     """Where the corpus comes from."""
 
-    name: str = Field(description="a catalogue entry (cifar10, digits), or `folder` for images of your own")
+    name: str = Field(description="a catalogue entry (cifar10, digits, svhn), or `folder` for images of your own")
     path: str | None = Field(description="where `folder` reads from; null for a catalogue entry")
 
 

@@ -9,7 +9,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ganpipe.corpus import matlab
+
 BATCH = 10_000  # images in each of CIFAR-10's six files
+SVHN_BYTES = 256 << 20  # at most, of each of SVHN's two files, packed or not; the larger one inflates to 225 MB
 
 
 class BadArchive(ValueError):
@@ -51,6 +54,29 @@ def _rows(archive: str, name: str, data: bytes) -> np.ndarray:
         raise
     except Exception as error:  # a decoder raises nearly anything on hostile bytes
         raise BadArchive(f"{archive}: {name} is no readable picture: {error}") from None
+
+
+def svhn(*paths: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The cropped digits, a file for each split: X by height, width, channel and image, y with 10 for the digit 0."""
+    parts = [_svhn(path) for path in paths]
+    images = np.empty((sum(len(labels) for _, labels in parts), 32, 32, 3), np.uint8)
+    np.concatenate([pixels.transpose(3, 0, 1, 2) for pixels, _ in parts], out=images)
+    return images, np.concatenate([labels for _, labels in parts])
+
+
+def _svhn(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        if path.stat().st_size > SVHN_BYTES:
+            raise ValueError("it is larger than the published file")
+        arrays = matlab.read_arrays(path.read_bytes(), ("X", "y"), SVHN_BYTES)
+    except (ValueError, OSError) as error:
+        raise BadArchive(f"{path.name} is no readable MATLAB file: {error}") from None
+    pixels, numbers = arrays["X"], arrays["y"]
+    if pixels.dtype != np.uint8 or pixels.shape[:3] != (32, 32, 3) or pixels.ndim != 4:
+        raise BadArchive(f"{path.name}: X is {pixels.dtype} {pixels.shape}, not uint8 (32, 32, 3, images)")
+    if numbers.shape != (pixels.shape[3], 1) or not np.isin(numbers, range(1, 11)).all():
+        raise BadArchive(f"{path.name}: y is not {pixels.shape[3]:,} numbers from 1 to 10, one below the other")
+    return pixels, numbers[:, 0].astype(np.int64) % 10
 
 
 def digits() -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,77 @@
+"""A real server on this machine, for the tests of downloads."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Gives the path's next answer, the last one for ever, and notes what was asked for."""
+
+    server: "Mirror"
+
+    def do_GET(self) -> None:
+        requests = self.server.requests.setdefault(self.path, [])
+        requests.append(self.headers["Range"])
+        answers = self.server.answers[self.path]
+        answers[min(len(requests), len(answers)) - 1](self)
+
+    def give(self, status: int, body: bytes, length: int | None = None, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.send_header("Content-Length", str(len(body) if length is None else length))
+        self.end_headers()
+        self.wfile.write(body)
+
+    @property
+    def start(self) -> int:
+        return int((self.headers["Range"] or "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+Answer = Callable[[Handler], None]
+
+
+class Mirror(ThreadingHTTPServer):
+    """Answers by path; `requests` has the Range header of each request."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.answers: dict[str, list[Answer]] = {}
+        self.requests: dict[str, list[str | None]] = {}
+
+    def url(self, path: str, *answers: Answer) -> str:
+        self.answers[path], self.requests[path] = list(answers), []
+        return f"http://127.0.0.1:{self.server_port}{path}"
+
+
+def serve(data: bytes, most: int | None = None) -> Answer:
+    """As a good server does, from where the Range starts; breaks off after `most` bytes."""
+
+    def answer(handler: Handler) -> None:
+        start = handler.start
+        if start >= len(data):
+            handler.give(416, b"", Content_Range=f"bytes */{len(data)}")
+            return
+        rest = data[start:]
+        span = f"bytes {start}-{len(data) - 1}/{len(data)}"
+        handler.give(206 if handler.headers["Range"] else 200, rest[:most], len(rest), Content_Range=span)
+
+    return answer
+
+
+@contextmanager
+def running() -> Iterator[Mirror]:
+    """A mirror that answers until the end of the block."""
+    with Mirror() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
