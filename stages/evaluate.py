@@ -9,7 +9,7 @@ from ganpipe.evaluation.params import EvaluateParams
 from ganpipe.evaluation.pictures import save_pictures
 from ganpipe.evaluation.report import evaluate
 from ganpipe.files import write_json
-from ganpipe.models.store import load_config, load_discriminator
+from ganpipe.models.store import load_config
 from ganpipe.runtime import choose_device
 from ganpipe.settings import load_params
 from ganpipe.tracking import track
@@ -21,16 +21,17 @@ def main() -> None:
     params = load_params(EvaluateParams, "evaluate")
     weights, plots = Path(params.weights or "models/gan"), Path("plots/evaluate") / name
     corpus, labelled = Images(Path("data/processed")), Images(Path("data/evaluation") / name)
-    discriminator = load_discriminator(weights, device := choose_device(), params.average)
     config = load_config(weights)
     checksum = config["sha256"]["discriminator"]
     measured = config["sha256"]["discriminator_average" if params.average else "discriminator"]
     inputs = {"evaluation": labelled.digest, "weights": measured}
     with track("evaluate", inputs, name=f"evaluate@{name}", parent_of=checksum) as run:
-        evaluation = evaluate(params, discriminator, config["corpus"], corpus, labelled, device)
+        evaluation = evaluate(params, weights, corpus, labelled, choose_device())
         write_json(Path("metrics/evaluate") / f"{name}.json", evaluation.metrics)
         save_pictures(evaluation, plots)
         run.metrics(evaluation.metrics, prefix=f"{name}/")
+        run.metrics({label: accuracy for label, (accuracy, _, _) in evaluation.by_class.items()}, f"{name}/class/")
+        run.curve(f"{name}/accuracy_validation_by_step", evaluation.curve)
         run.artefacts(plots, name)
 
 

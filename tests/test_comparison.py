@@ -37,12 +37,13 @@ def view(experiment: str) -> dict[str, Any]:
 def test_a_column_for_the_accuracy_its_controls_and_each_setting_that_differs_between_trainings(
     experiment: str,
 ) -> None:
-    log(experiment, "train", {"train.steps": 100, "train.width": 32}, accuracy=0.6, loss=1)
-    log(experiment, "train", {"train.steps": 200, "train.width": 32, "train.ema": 0.9}, accuracy=0.7)
+    log(experiment, "train", {"train.steps": 100, "train.width": 32}, accuracy_validation=0.6, loss=1)
+    log(experiment, "train", {"train.steps": 200, "train.width": 32, "train.ema": 0.9}, accuracy_validation=0.7)
     log(experiment, "dedupe", {"train.steps": 200, "train.width": 64})
     comparison.write(mlflow, experiment, STAGE)
     state = view(experiment)
     assert state["selectedColumns"] == [
+        "metrics.`cifar10/accuracy_validation`",
         "metrics.`cifar10/accuracy`",
         "metrics.`cifar10/accuracy_random_init`",
         "metrics.`cifar10/accuracy_pixels`",
@@ -50,15 +51,16 @@ def test_a_column_for_the_accuracy_its_controls_and_each_setting_that_differs_be
         "params.`train.steps`",
     ]
     assert state["searchFilter"] == "tags.`ganpipe.stage` = 'train'"
-    assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`cifar10/accuracy`", False)
+    assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`cifar10/accuracy_validation`", False)
     assert len(mlflow.search_runs([experiment], state["searchFilter"], output_format="list")) == 2
 
 
 def test_the_first_charts_are_the_accuracy_and_what_was_different(experiment: str) -> None:
-    log(experiment, "train", {"train.steps": 100}, accuracy=0.6)
+    log(experiment, "train", {"train.steps": 100}, accuracy_validation=0.6)
     comparison.write(mlflow, experiment, STAGE)
     charts = view(experiment)["compareRunCharts"]
-    assert [(chart["type"], chart["displayName"]) for chart in charts[:2]] == [
+    assert [(chart["type"], chart["displayName"]) for chart in charts[:3]] == [
+        ("BAR", "cifar10/accuracy_validation"),
         ("BAR", "cifar10/accuracy"),
         ("DIFFERENCE", "What was different"),
     ]
@@ -75,6 +77,6 @@ def test_many_sets_and_settings_fit_a_tag(experiment: str) -> None:
     for value in range(3):
         with mlflow.start_run(experiment_id=experiment, tags={STAGE: "train"}):
             mlflow.log_params({f"section.a_setting_with_a_long_name_{n}": value for n in range(100)})
-            mlflow.log_metrics({f"a_set_with_a_long_name_{n}/accuracy": value for n in range(12)})
+            mlflow.log_metrics({f"a_set_with_a_long_name_{n}/accuracy_validation": value for n in range(12)})
     comparison.write(mlflow, experiment, STAGE)
-    assert len(view(experiment)["selectedColumns"]) == 3 * 12 + comparison.COLUMNS_AT_MOST
+    assert len(view(experiment)["selectedColumns"]) == 4 * 12 + comparison.COLUMNS_AT_MOST

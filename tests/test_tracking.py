@@ -74,7 +74,11 @@ def test_an_evaluation_is_nested_in_the_training_of_its_weights_and_puts_its_fig
             run.tags({MODEL: weights})
     with track("evaluate", {"weights": "first"}, name="evaluate@digits", parent_of="first") as run:
         run.metrics({"accuracy": 0.75}, prefix="digits/")
+        run.curve("digits/by_step", {20: 0.7, 10: 0.5})
     first, second, nested = runs()
+    for found in (first, nested):
+        points = client().get_metric_history(found.info.run_id, "digits/by_step")
+        assert [(point.step, point.value) for point in points] == [(10, 0.5), (20, 0.7)]
     assert nested.data.tags["mlflow.parentRunId"] == first.info.run_id
     assert first.data.metrics["digits/accuracy"] == nested.data.metrics["digits/accuracy"] == 0.75
     assert "digits/accuracy" not in second.data.metrics

@@ -11,6 +11,7 @@ from typing import Any
 
 KEY = "ganpipe"  # the view's, in its address
 TAG = f"mlflow.sharedViewState.{KEY}"
+CHOOSING = "accuracy_validation"  # what trainings are chosen by: never by the accuracy on a test set
 COLUMNS_AT_MOST = 8  # of parameters: more do not fit a screen
 
 
@@ -22,7 +23,8 @@ def write(mlflow: Any, experiment: str, stage_tag: str) -> None:
     trainings = mlflow.search_runs(
         [experiment], f"tags.`{stage_tag}` = 'train'", max_results=1000, output_format="list"
     )
-    sets = sorted({name.split("/")[0] for run in trainings for name in run.data.metrics if name.endswith("/accuracy")})
+    names = {name for run in trainings for name in run.data.metrics}
+    sets = sorted(name.removesuffix(f"/{CHOOSING}") for name in names if name.endswith(f"/{CHOOSING}"))
     client = mlflow.MlflowClient()
     tags = client.get_experiment(experiment).tags
     wanted = {
@@ -51,14 +53,14 @@ def _state(sets: list[str], parameters: list[str], stage_tag: str) -> dict[str, 
         *(f"params.`{name}`" for name in parameters[:COLUMNS_AT_MOST]),
     ]
     charts = [
-        *(_bars(f"{name}/accuracy") for name in sets),
+        *(_bars(f"{name}/{figure}") for name in sets for figure in (CHOOSING, "accuracy")),
         _difference("What was different"),
         *(_lines(title, [f"train/{name}" for name in names]) for title, names in _CURVES.items()),
         _pictures("samples"),
     ]
     return {
         "searchFilter": f"tags.`{stage_tag}` = 'train'",
-        "orderByKey": f"metrics.`{sets[0]}/accuracy`" if sets else "attributes.start_time",
+        "orderByKey": f"metrics.`{sets[0]}/{CHOOSING}`" if sets else "attributes.start_time",
         "orderByAsc": False,
         "startTime": "ALL",
         "lifecycleFilter": "Active",
@@ -83,7 +85,7 @@ def _state(sets: list[str], parameters: list[str], stage_tag: str) -> dict[str, 
     }
 
 
-_ACCURACIES = ("accuracy", "accuracy_random_init", "accuracy_pixels")
+_ACCURACIES = (CHOOSING, "accuracy", "accuracy_random_init", "accuracy_pixels")
 _CURVES = {"Losses": ["loss_d", "loss_g"], "Told right by the discriminator": ["real_accuracy", "fake_accuracy"]}
 
 

@@ -79,6 +79,17 @@ class Run:
         if self.parent is not None:
             self.attempt("metrics", lambda mlflow: mlflow.log_metrics(numbers, run_id=self.parent))
 
+    def curve(self, name: str, values: dict[int, float]) -> None:
+        """A figure by step of the training, on this run and on its parent."""
+
+        def log(mlflow: Any) -> None:
+            at = round(time.time() * 1000)
+            points = [mlflow.entities.Metric(name, value, at, step) for step, value in sorted(values.items())]
+            for run in filter(None, (self.id, self.parent)):
+                mlflow.MlflowClient().log_batch(run, points)
+
+        self.attempt("curves", log)
+
     def tick(self, row: dict[str, float]) -> None:
         """A row of the curves, at its step and the present time; rows that this run already has are passed over.
 

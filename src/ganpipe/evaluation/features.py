@@ -74,6 +74,18 @@ def pooled(discriminator: Discriminator, images: Tensor, levers: Levers) -> Tens
     return torch.cat([pool(layer, POOLED).flatten(1) for layer in chosen for pool in POOLINGS[levers.pooling]], dim=1)
 
 
+def columns(discriminator: Discriminator, levers: Levers) -> dict[int, slice]:
+    """Which of the features are those of a layer, by the layer's number, the first is 1."""
+    chosen = levers.layers or range(1, len(discriminator.convs) + 1)
+    found, start = {}, 0
+    for number in chosen:
+        filters = discriminator.width * discriminator.layers[number - 1].filters
+        count = POOLED * POOLED * filters * len(POOLINGS[levers.pooling])
+        found[number] = slice(start, start + count)
+        start += count
+    return found
+
+
 def scale(train: Tensor, others: list[Tensor], scaling: Scaling) -> None:
     """Scale features in place: to mean 0 and variance 1 over `train`, or each to its root, its sign kept."""
     if scaling == "none":

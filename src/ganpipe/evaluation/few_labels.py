@@ -28,28 +28,28 @@ class FewLabels:
     """Accuracies on the test set, one a draw, with the C that validation chose."""
 
     C: float
-    accuracies: np.ndarray
+    accuracies: np.ndarray  # none where the test set is not looked at
     validation: dict[float, float]  # mean accuracy by C
     duality_gap: float  # the largest of all machines
 
     def metrics(self) -> dict[str, float]:
-        """Mean, 1.96 standard errors of it, and the standard deviation between draws."""
-        deviation = float(self.accuracies.std(ddof=1))
-        return {
-            "accuracy": float(self.accuracies.mean()),
-            "accuracy_validation": self.validation[self.C],
-            "accuracy_error": 1.96 * deviation / len(self.accuracies) ** 0.5,
-            "accuracy_deviation": deviation,
-            "C": self.C,
-            "duality_gap": self.duality_gap,
-        }
+        """On the test set mean, 1.96 standard errors of it, and the standard deviation between draws."""
+        found = {"accuracy_validation": self.validation[self.C], "C": self.C, "duality_gap": self.duality_gap}
+        if len(self.accuracies):
+            deviation = float(self.accuracies.std(ddof=1))
+            found |= {
+                "accuracy": float(self.accuracies.mean()),
+                "accuracy_error": 1.96 * deviation / len(self.accuracies) ** 0.5,
+                "accuracy_deviation": deviation,
+            }
+        return found
 
 
 def few_labels(
     train: Tensor,
     train_labels: np.ndarray,
     fitting: int,
-    test: Tensor,
+    test: Tensor | None,
     test_labels: np.ndarray,
     per_class: int,
     choosing: int,
@@ -60,7 +60,7 @@ def few_labels(
 ) -> FewLabels:
     """Draw from the first `fitting` rows of `train`, choose C on the others, look at the test set with other draws.
 
-    `choosing` draws choose C, and `draws` more are tested.
+    `choosing` draws choose C, and `draws` more are tested; without a `test` none.
 
     Raises ValueError where a class has too few images.
     """
@@ -70,6 +70,10 @@ def few_labels(
     choice, gap = _accuracies(train, rows[:choosing], train_labels, held, sorted(candidates), f"{label}, choosing C")
     validation = {C: float(accuracies.mean()) for C, accuracies in choice.items()}
     best = max(validation, key=lambda C: (validation[C], -C))
+    if best == max(candidates):
+        print(f"warning: {label}: the best C, {best:.3g}, is the largest that was tried", flush=True)
+    if test is None:
+        return FewLabels(best, np.empty(0), validation, gap)
     judges = (Design(test), test_labels)
     tested, last = _accuracies(train, rows[choosing:], train_labels, judges, [best], f"{label}, testing")
     found = FewLabels(best, tested[best], validation, max(gap, last))

@@ -100,7 +100,10 @@ class L2SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # scikit-lear
 
     def predict(self, X: Features) -> np.ndarray:
         """The class of the highest score, (n,), in the labels' own type."""
-        scores = self.decision_function(X)
+        return self.told(self.decision_function(X))
+
+    def told(self, scores: np.ndarray) -> np.ndarray:
+        """The class of the highest of `decision_function`'s scores, (n,)."""
         best = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(1)
         predicted: np.ndarray = self.classes_[best]
         return predicted

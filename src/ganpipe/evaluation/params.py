@@ -26,7 +26,15 @@ class EvaluateParams(Section):
     C: list[float] = Field(
         min_length=1, description="candidates for the SVM's C, the best on the validation split wins"
     )
-    validation: float = Field(gt=0, lt=1, description="share of the training set that C is chosen on")
+    validation: float = Field(
+        gt=0, description="what C is chosen on: a share of the training set's every class, or a number of images"
+    )
+    test: bool = Field(description="whether the test set is looked at; false while settings are still chosen")
+    by_layer: bool = Field(description="whether each layer's features are measured by themselves, too")
+    kept: bool = Field(description="whether the discriminators that train.keep_every kept are measured, too")
+    duplicates: str | None = Field(
+        description="ciFAIR's list of CIFAR's test images that have duplicates in the training set; null: none"
+    )
     tolerance: float = Field(gt=0, lt=1, description="duality gap, relative to the objective, at which the SVM stops")
     seed: int = Field(
         ge=0, description="of the validation split, the draws of few labels, and the randomly initialised discriminator"
@@ -59,6 +67,13 @@ class EvaluateParams(Section):
         if any(count < 1 for count in counts):
             raise ValueError("labels_per_class are numbers from 1")
         return counts
+
+    @field_validator("validation")
+    @classmethod
+    def _share_or_number(cls, validation: float) -> float:
+        if validation >= 1 and validation != round(validation):
+            raise ValueError("validation is a share below 1 or a whole number of images")
+        return validation
 
     @field_validator("C")
     @classmethod

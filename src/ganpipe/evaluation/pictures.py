@@ -1,6 +1,9 @@
-"""Pictures and tables of an evaluation: the confusion matrix and the most confident mistakes."""
+"""Pictures and tables of an evaluation: confusion matrix, confident mistakes, bars, and the tables for DVC's plots."""
 
+import csv
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -10,24 +13,33 @@ from ganpipe.corpus.images import grid
 from ganpipe.evaluation.report import Evaluation
 
 MISTAKES, CELL, MARGIN = 40, 56, 110
+BAR, BARS_WIDTH, BARS_MARGIN = 26, 520, 130
+BLUE, GREY = (8, 64, 129), (170, 180, 190)
 
 
 def save_pictures(evaluation: Evaluation, folder: Path) -> None:
-    """Write `confusion.png`, `mistakes.png` and `predictions.csv`, the class and prediction of each test image."""
+    """Write the pictures, and as tables each image's class and prediction, the bars, and the accuracy by step."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, picture in (("confusion", confusion_picture(evaluation)), ("mistakes", mistakes_picture(evaluation))):
+    pictures = {"confusion": confusion_picture, "mistakes": mistakes_picture, "bars": bars_picture}
+    for name, picture in pictures.items():
         with files.atomic(folder / f"{name}.png") as draft:
-            picture.save(draft, "PNG")
-    names = np.array(evaluation.classes)
-    pairs = zip(names[evaluation.truth], names[evaluation.trained.predicted], strict=True)
-    with files.atomic(folder / "predictions.csv") as draft:
-        draft.write_text("actual,predicted\n" + "".join(f"{actual},{predicted}\n" for actual, predicted in pairs))
+            picture(evaluation).save(draft, "PNG")
+    names, answers = np.array(evaluation.classes), evaluation.answers
+    tables: dict[str, tuple[list[str], Iterable[tuple[Any, ...]]]] = {
+        "predictions": (["actual", "predicted"], zip(names[answers.truth], names[answers.predicted], strict=True)),
+        "classes": (["class", "accuracy", "low", "high"], [(name, *of) for name, of in evaluation.by_class.items()]),
+        "representations": (["features", "accuracy_validation"], evaluation.bars.items()),
+        "steps": (["step", "accuracy_validation"], evaluation.curve.items()),
+    }
+    for name, (header, rows) in tables.items():
+        with files.atomic(folder / f"{name}.csv") as draft, draft.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerows([header, *rows])
 
 
 def confusion(evaluation: Evaluation) -> np.ndarray:
-    """Test images by true (row) and predicted (column) class, int64."""
+    """Images by true (row) and predicted (column) class, int64."""
     count = len(evaluation.classes)
-    flat = np.bincount(evaluation.truth * count + evaluation.trained.predicted, minlength=count * count)
+    flat = np.bincount(evaluation.answers.truth * count + evaluation.answers.predicted, minlength=count * count)
     return flat.reshape(count, count)
 
 
@@ -49,7 +61,7 @@ def confusion_picture(evaluation: Evaluation) -> Image.Image:
         for column in range(count):
             share = float(shares[row, column])
             left, top = MARGIN + column * CELL, MARGIN + row * CELL
-            shade = tuple(round(255 + (deep - 255) * share**0.6) for deep in (8, 64, 129))
+            shade = tuple(round(255 + (deep - 255) * share**0.6) for deep in BLUE)
             draw.rectangle((left, top, left + CELL - 2, top + CELL - 2), fill=shade)
             ink = "white" if share > 0.35 else "black"
             draw.text((left + CELL / 2, top + CELL / 2), f"{100 * share:.0f}", fill=ink, font=font, anchor="mm")
@@ -57,22 +69,37 @@ def confusion_picture(evaluation: Evaluation) -> Image.Image:
 
 
 def mistakes_picture(evaluation: Evaluation) -> Image.Image:
-    """The test images that were misclassified most confidently, under what they are and what the machine said."""
-    scores = evaluation.trained.scores
+    """The images that were misclassified most confidently, under what they are and what the machine said."""
+    scores = evaluation.answers.scores
     if scores.shape[1] == 1:
         scores = np.concatenate([-scores, scores], axis=1)
-    truth, predicted = evaluation.truth, evaluation.trained.predicted
+    truth, predicted = evaluation.answers.truth, evaluation.answers.predicted
     margin = scores[np.arange(len(truth)), predicted] - scores[np.arange(len(truth)), truth]
     worst = np.argsort(-margin, kind="stable")[:MISTAKES]
     worst = worst[predicted[worst] != truth[worst]]
     columns, scale, caption = 8, 3, 34
-    side = evaluation.test_pixels.shape[1] * scale
+    side = evaluation.pixels.shape[1] * scale
     rows = max(1, -(-len(worst) // columns))
     canvas = Image.new("RGB", (columns * (side + 8) + 8, rows * (side + caption + 8) + 8), "white")
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(13)
     for place, index in enumerate(worst):
         left, top = 8 + place % columns * (side + 8), 8 + place // columns * (side + caption + 8)
-        canvas.paste(grid(evaluation.test_pixels[index : index + 1], 1, scale, gap=0), (left, top + caption))
+        canvas.paste(grid(evaluation.pixels[index : index + 1], 1, scale, gap=0), (left, top + caption))
         draw.text((left, top), f"is {evaluation.classes[truth[index]]}", fill="black", font=font)
         draw.text((left, top + 16), f"said {evaluation.classes[predicted[index]]}", fill="firebrick", font=font)
+    return canvas
+
+
+def bars_picture(evaluation: Evaluation) -> Image.Image:
+    """Accuracies on the validation part: of the discriminator, its layers where they were measured, its controls."""
+    bars = evaluation.bars
+    canvas = Image.new("RGB", (BARS_MARGIN + BARS_WIDTH + 70, 40 + len(bars) * BAR), "white")
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(14)
+    draw.text((8, 8), "accuracy on validation, %, by what the linear SVM is given", fill="gray", font=font)
+    for row, (name, accuracy) in enumerate(bars.items()):
+        top = 34 + row * BAR
+        draw.text((BARS_MARGIN - 8, top + BAR / 2 - 3), name, fill="black", font=font, anchor="rm")
+        end = BARS_MARGIN + round(BARS_WIDTH * accuracy)
+        draw.rectangle((BARS_MARGIN, top, end, top + BAR - 6), fill=BLUE if name == "trained" else GREY)
+        draw.text((end + 6, top + BAR / 2 - 3), f"{100 * accuracy:.1f}", fill="black", font=font, anchor="lm")
     return canvas

@@ -14,48 +14,78 @@ EXTRA_CANDIDATES = 4  # at most, beyond the given ones
 
 
 @dataclass(frozen=True)
-class Probe:
-    """One representation's result. Accuracies are shares; `scores` (n_test, classes) are the test set's."""
+class Answers:
+    """What a machine says of some images: scores (n, classes), or (n, 1) of two classes, and the classes predicted."""
 
-    C: float
-    features: int
-    accuracy: float
-    accuracy_train: float
-    accuracy_validation: dict[float, float]  # by C
-    duality_gap: float
+    truth: np.ndarray
     scores: np.ndarray
     predicted: np.ndarray
 
-    def interval(self, count: int) -> tuple[float, float]:
-        """95 % Wilson interval of the accuracy over `count` test images."""
-        z2 = 1.96**2
-        centre = (self.accuracy + z2 / (2 * count)) / (1 + z2 / count)
-        spread = 1.96 / (1 + z2 / count) * np.sqrt(self.accuracy * (1 - self.accuracy) / count + z2 / (4 * count**2))
-        return float(centre - spread), float(centre + spread)
+    @property
+    def accuracy(self) -> float:
+        """Share of correct predictions."""
+        return float((self.predicted == self.truth).mean())
+
+    def of(self, rows: np.ndarray) -> "Answers":
+        """Those of some of the images."""
+        return Answers(self.truth[rows], self.scores[rows], self.predicted[rows])
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The C that validation chose, with the accuracies by C, and the machine of that C on the fitting part."""
+
+    C: float
+    accuracies: dict[float, float]
+    machine: L2SVM
+
+    @property
+    def accuracy(self) -> float:
+        """The best, on the validation part."""
+        return self.accuracies[self.C]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One representation's result: of a machine fitted to the whole training set on the test set.
+
+    Where the test set is not looked at, of the chosen machine on the validation part.
+    """
+
+    choice: Choice
+    answers: Answers
+    accuracy_train: float  # on what the machine was fitted to
+    duality_gap: float
+
+
+def wilson(accuracy: float, count: int) -> tuple[float, float]:
+    """95 % interval of an accuracy over `count` images (Wilson 1927)."""
+    z2 = 1.96**2
+    centre = (accuracy + z2 / (2 * count)) / (1 + z2 / count)
+    spread = 1.96 / (1 + z2 / count) * np.sqrt(accuracy * (1 - accuracy) / count + z2 / (4 * count**2))
+    return float(centre - spread), float(centre + spread)
 
 
 def validation_split(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices for fitting and for validation, the same share of every class in both, each sorted."""
-    held = []
-    for number, label in enumerate(np.unique(labels)):
-        members = np.flatnonzero(labels == label)
-        shuffled = np.random.default_rng([seed, number]).permutation(members)
-        held.append(shuffled[: min(max(1, round(share * len(members))), len(members) - 1)])
-    validation = np.sort(np.concatenate(held))
+    """Indices for fitting and for validation, each sorted.
+
+    A share below 1 is taken of every class. A number from 1 is of images, whatever their classes, as in the authors'
+    code for SVHN: the first so many of the shuffled set.
+    """
+    if share >= 1:
+        validation = np.sort(np.random.default_rng(seed).permutation(len(labels))[: round(share)])
+    else:
+        held = []
+        for number, label in enumerate(np.unique(labels)):
+            members = np.flatnonzero(labels == label)
+            shuffled = np.random.default_rng([seed, number]).permutation(members)
+            held.append(shuffled[: min(max(1, round(share * len(members))), len(members) - 1)])
+        validation = np.sort(np.concatenate(held))
     return np.setdiff1d(np.arange(len(labels)), validation), validation
 
 
-def probe(
-    train: Tensor,
-    train_labels: np.ndarray,
-    test: Tensor,
-    test_labels: np.ndarray,
-    fitting: int,
-    candidates: Sequence[float],
-    tolerance: float,
-    label: str,
-) -> Probe:
-    """Fit for each C on the first `fitting` rows, take the best on the others, refit on all, look at the test set once.
+def choose(train: Tensor, labels: np.ndarray, fitting: int, candidates: Sequence[float], label: str) -> Choice:
+    """Fit for each C on the first `fitting` rows and take the best on the others.
 
     The rows are put in that order before (`validation_split`), because a part that is a view costs no memory.
 
@@ -64,41 +94,53 @@ def probe(
     """
     part, held = Design(train[:fitting]), Design(train[fitting:])
     tried: dict[float, float] = {}
+    best: Choice | None = None
     machine: L2SVM | None = None
     ordered = sorted(candidates)
     ratio = ordered[1] / ordered[0] if len(ordered) > 1 else 10.0
     for number in range(len(ordered) + EXTRA_CANDIDATES):
-        best = max(tried, key=lambda C: (tried[C], -C), default=ordered[0])
         if number < len(ordered):
             C = ordered[number]
-        elif len(set(tried.values())) == 1:  # all alike: look on both sides in turn
+        elif best is None or len(set(tried.values())) == 1:  # all alike: look on both sides in turn
             C = max(tried) * ratio if number % 2 == len(ordered) % 2 else min(tried) / ratio
-        elif best == max(tried):
-            C = best * ratio
-        elif best == min(tried):
-            C = best / ratio
+        elif max(tried) == best.C:
+            C = best.C * ratio
+        elif min(tried) == best.C:
+            C = best.C / ratio
         else:
             break
-        machine = L2SVM(C, tol=CHOOSING_TOLERANCE).fit(part, train_labels[:fitting], start=machine)
-        tried[C] = machine.score(held, train_labels[fitting:])
+        machine = L2SVM(C, tol=CHOOSING_TOLERANCE).fit(part, labels[:fitting], start=machine)
+        tried[C] = machine.score(held, labels[fitting:])
         print(f"{label}: C {C:.3g} gives {tried[C]:.2%} on validation", flush=True)
-    best = max(tried, key=lambda C: (tried[C], -C))
+        if best is None or (tried[C], -C) > (best.accuracy, -best.C):
+            best = Choice(C, tried, machine)
+    if best is None:
+        raise ValueError("there are no candidates for C")
+    return best
+
+
+def probe(
+    choice: Choice,
+    train: Tensor,
+    train_labels: np.ndarray,
+    fitting: int,
+    test: Tensor | None,
+    test_labels: np.ndarray,
+    tolerance: float,
+    label: str,
+) -> Probe:
+    """Fit the chosen C to the whole training set and look at the test set, once; without a `test` at neither."""
+    if test is None:
+        machine = choice.machine
+        found = _answers(machine, train[fitting:], train_labels[fitting:])
+        return Probe(choice, found, machine.score(train[:fitting], train_labels[:fitting]), machine.duality_gap_)
     whole = Design(train)
-    del part, held
-    machine = L2SVM(best, tol=tolerance).fit(whole, train_labels, start=machine)
-    scores = np.atleast_2d(machine.decision_function(test).T).T
-    predicted = machine.predict(test)
-    accuracy = float((predicted == test_labels).mean())
-    if machine.duality_gap_ > tolerance:
-        print(f"warning: {label}: the SVM stopped at a gap of {machine.duality_gap_:.1e}, above evaluate.tolerance")
-    print(f"{label}: {accuracy:.2%} on test with C {best:.3g}, duality gap {machine.duality_gap_:.1e}", flush=True)
-    return Probe(
-        C=best,
-        features=train.shape[1],
-        accuracy=accuracy,
-        accuracy_train=machine.score(whole, train_labels),
-        accuracy_validation=tried,
-        duality_gap=machine.duality_gap_,
-        scores=scores,
-        predicted=predicted,
-    )
+    machine = L2SVM(choice.C, tol=tolerance).fit(whole, train_labels, start=choice.machine)
+    found, gap = _answers(machine, test, test_labels), machine.duality_gap_
+    print(f"{label}: {found.accuracy:.2%} on test with C {choice.C:.3g}, duality gap {gap:.1e}", flush=True)
+    return Probe(choice, found, machine.score(whole, train_labels), gap)
+
+
+def _answers(machine: L2SVM, features: Tensor, labels: np.ndarray) -> Answers:
+    scores = machine.decision_function(features)
+    return Answers(labels, np.atleast_2d(scores.T).T, machine.told(scores))

@@ -1,116 +1,131 @@
 """Evaluating a discriminator on one labelled set, with its controls."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ganpipe.corpus.shards import Images
 from ganpipe.errors import UserError
-from ganpipe.evaluation.features import extract, scale
-from ganpipe.evaluation.few_labels import FewLabels, few_labels
+from ganpipe.evaluation.cifair import clean_rows
+from ganpipe.evaluation.features import columns
+from ganpipe.evaluation.judge import Finding, Judge
 from ganpipe.evaluation.params import EvaluateParams
-from ganpipe.evaluation.protocols import Probe, probe, validation_split
+from ganpipe.evaluation.protocols import Answers, wilson
 from ganpipe.models.dcgan import Discriminator, fold, initialise, place
 from ganpipe.models.pixels import freeze_on
+from ganpipe.models.store import kept_folders, load_config, load_discriminator
 from ganpipe.runtime import keep_freed_memory, mix_seed
 
-CHOOSING_DRAWS = 10  # of few labels, that choose C; in the authors' code too
-KINDS = {"trained": "", "random init": "_random_init"}  # suffixes of metrics
+SUFFIXES = {"trained": "", "pixels": "_pixels", "random init": "_random_init"}  # of their metrics
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One labelled set's result: flat `metrics`, and what pictures are drawn from."""
+    """One labelled set's result: flat `metrics`, and what pictures are drawn from.
+
+    `answers` are of the test set, and `pixels` its images; or of the validation part, where the test set is not looked
+    at. `bars` are accuracies on validation by representation, `curve` those of the discriminator by training step.
+    """
 
     metrics: dict[str, Any]
     classes: list[str]
-    truth: np.ndarray  # int64 (n_test,)
-    trained: Probe
-    test_pixels: np.ndarray  # uint8 (n_test, 32, 32, 3)
+    answers: Answers
+    pixels: np.ndarray  # uint8 (n, S, S, 3)
+    bars: dict[str, float]
+    curve: dict[int, float]
+
+    @property
+    def by_class(self) -> dict[str, tuple[float, float, float]]:
+        """Each class's accuracy and the ends of its 95 % interval."""
+        found = {}
+        for number, name in enumerate(self.classes):
+            right = (self.answers.predicted == number)[self.answers.truth == number]
+            if len(right):
+                found[name] = (float(right.mean()), *wilson(float(right.mean()), len(right)))
+        return found
 
 
 def evaluate(
-    params: EvaluateParams,
-    discriminator: Discriminator,
-    trained_on: dict[str, Any],
-    corpus: Images,
-    labelled: Images,
-    device: torch.device,
+    params: EvaluateParams, weights: Path, corpus: Images, labelled: Images, device: torch.device
 ) -> Evaluation:
-    """Probe `discriminator`, and with the same solver and choice of C raw pixels and an untrained discriminator.
+    """Probe the discriminator in `weights`, and with the same solver and choice of C pixels and an untrained one.
 
-    `trained_on` is what its config says of its corpus: sets of another size are resized as that was. The untrained
-    one's batch-norm statistics are averaged over `corpus`.
+    Labelled images are resized as its training's corpus was. The untrained one's batch-norm statistics are averaged
+    over `corpus`.
     """
     keep_freed_memory()
+    config, discriminator = load_config(weights), load_discriminator(weights, device, params.average)
     if (last := max(params.layers or [1])) > len(discriminator.convs):
         raise UserError(f"evaluate.layers names layer {last}, but the discriminator has {len(discriminator.convs)}")
-    labels = {split: labelled.labels(split) for split in ("train", "test")}
-    pixels = {
-        split: np.concatenate(
-            list(labelled.squares(labelled.rows(split), discriminator.table.size, trained_on["resize"]))
-        )
-        for split in labels
-    }
+    kept = kept_folders(weights) if params.kept else {}
+    if params.kept and not kept:
+        raise UserError(f"evaluate.kept is true, but {weights} has none: set train.keep_every, and train again")
+    trained_on = config["corpus"]
+    judge = Judge(params, labelled, discriminator.table.size, trained_on["resize"], device)
+    clean = None
+    if params.duplicates is not None and labelled.manifest["name"].startswith("cifar"):
+        clean = clean_rows(Path(params.duplicates), len(judge.labels["test"]))
+    found: dict[str, Finding] = {}
+    bars: dict[str, float] = {}
+    curve: dict[int, float] = {}
 
-    fitting, validation = validation_split(labels["train"], params.validation, params.seed)
-    fewest = int(np.unique(labels["train"][fitting], return_counts=True)[1].min())
-    if max(params.labels_per_class, default=0) > fewest:
-        raise UserError(f"evaluate.labels_per_class is {params.labels_per_class}: {fewest} are there to draw from")
-    order = np.concatenate([fitting, validation])
-    pixels["train"], labels["train"] = pixels["train"][order], labels["train"][order]
+    # The discriminator: all of it, and its layers.
+    features = judge.of_network("trained", discriminator)
+    found["trained"] = judge.find("trained", features)
+    if params.by_layer:
+        for number, part in columns(discriminator, params.levers).items():
+            name = f"layer {number}"
+            bars[name] = judge.choose(name, features["train"][:, part]).accuracy
+    size = features["train"].shape[1]
+    del features  # they may be as large as memory allows
 
-    few: dict[tuple[str, int], FewLabels] = {}
+    # The controls.
+    untrained = _untrained(discriminator, params.seed, corpus, device)
+    found["random init"] = judge.find("random init", judge.of_network("random init", untrained))
+    found["pixels"] = judge.find("pixels", judge.of_pixels())
+    bars = {**{name: each.probe.choice.accuracy for name, each in found.items()}, **bars}
 
-    def result(name: str, features: dict[str, Tensor]) -> Probe:
-        choice = (len(fitting), params.C, params.tolerance, name)
-        return probe(features["train"], labels["train"], features["test"], labels["test"], *choice)
+    # The way there.
+    for step, folder in kept.items():
+        name, network = f"after {step:,} steps", load_discriminator(folder, device, params.average)
+        curve[step] = judge.choose(name, judge.of_network(name, network)["train"]).accuracy
+    curve[config.get("train", {}).get("steps", 0)] = bars["trained"]
 
-    def of_network(name: str, network: Discriminator) -> Probe:
-        features = {
-            split: extract(network, pixels[split], device, f"{name}, {split}", params.levers) for split in pixels
-        }
-        scale(features["train"], [features["test"]], params.scaling)
-        for count in params.labels_per_class:
-            choice = (count, CHOOSING_DRAWS, params.draws, params.seed, f"{name}, {count} labels a class")
-            few[name, count] = few_labels(
-                features["train"], labels["train"], len(fitting), features["test"], labels["test"], *choice
-            )
-        return result(name, features)
-
-    trained = of_network("trained", discriminator)
-    untrained = of_network("random init", _untrained(discriminator, params.seed, corpus, device))
-    flat = {split: torch.from_numpy(array).to(device).flatten(1).float() / 127.5 - 1 for split, array in pixels.items()}
-    raw = result("pixels", flat)
-
-    count = len(labels["test"])
-    low, high = trained.interval(count)
     metrics = {
-        "accuracy": trained.accuracy,
-        "accuracy_low": low,
-        "accuracy_high": high,
-        "accuracy_pixels": raw.accuracy,
-        "accuracy_random_init": untrained.accuracy,
-        "accuracy_train": trained.accuracy_train,
-        "accuracy_validation": trained.accuracy_validation[trained.C],
-        "C": trained.C,
-        "C_pixels": raw.C,
-        "C_random_init": untrained.C,
-        "features": trained.features,
-        "duality_gap": trained.duality_gap,
-        "duality_gap_pixels": raw.duality_gap,
-        "duality_gap_random_init": untrained.duality_gap,
-        "train_images": len(labels["train"]),
-        "test_images": count,
+        **_figures(found, params.test, clean),
+        "features": size,
+        "train_images": len(judge.labels["train"]),
+        "test_images": len(judge.labels["test"]),
         # Unlike the paper's, such a discriminator has seen the training images, though never a label.
         "trained_on_this_set": trained_on["name"] == labelled.manifest["name"],
     }
-    for (name, each), found in few.items():
-        metrics |= {f"{key}_{each}_a_class{KINDS[name]}": value for key, value in found.metrics().items()}
-    return Evaluation(metrics, labelled.classes, labels["test"], trained, pixels["test"])
+    seen = judge.pixels["test"] if params.test else judge.pixels["train"][judge.fitting :]
+    return Evaluation(metrics, labelled.classes, found["trained"].probe.answers, seen, bars, curve)
+
+
+def _figures(found: dict[str, Finding], test: bool, clean: np.ndarray | None) -> dict[str, Any]:
+    """Each representation's, under names that tell which: the headline first."""
+    probes = {SUFFIXES[name]: each.probe for name, each in found.items()}
+    answers = found["trained"].probe.answers
+    metrics: dict[str, Any] = {}
+    if test:
+        low, high = wilson(answers.accuracy, len(answers.truth))
+        metrics |= {"accuracy": answers.accuracy, "accuracy_low": low, "accuracy_high": high}
+        metrics |= {f"accuracy{suffix}": probe.answers.accuracy for suffix, probe in probes.items()}
+    if test and clean is not None:
+        metrics |= {f"accuracy_clean{suffix}": probe.answers.of(clean).accuracy for suffix, probe in probes.items()}
+        metrics["test_images_clean"] = len(clean)
+    metrics["accuracy_train"] = found["trained"].probe.accuracy_train
+    metrics |= {f"accuracy_validation{suffix}": probe.choice.accuracy for suffix, probe in probes.items()}
+    metrics |= {f"C{suffix}": probe.choice.C for suffix, probe in probes.items()}
+    metrics |= {f"duality_gap{suffix}": probe.duality_gap for suffix, probe in probes.items()}
+    for name, each in found.items():
+        for count, few in each.few.items():
+            metrics |= {f"{key}_{count}_a_class{SUFFIXES[name]}": value for key, value in few.metrics().items()}
+    return metrics
 
 
 def _untrained(trained: Discriminator, seed: int, corpus: Images, device: torch.device) -> Discriminator:

@@ -1,0 +1,87 @@
+"""A labelled set, split and loaded, and what is asked of every representation of it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganpipe.corpus.shards import Images
+from ganpipe.errors import UserError
+from ganpipe.evaluation.features import extract, scale
+from ganpipe.evaluation.few_labels import FewLabels, few_labels
+from ganpipe.evaluation.params import EvaluateParams
+from ganpipe.evaluation.protocols import Choice, Probe, choose, probe, validation_split
+from ganpipe.models.dcgan import Discriminator
+
+CHOOSING_DRAWS = 10  # of few labels, that choose C; in the authors' code too
+
+Features = dict[str, Tensor]  # by split; without the test set where that is not looked at
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is found of one representation, with all labels and with so many a class."""
+
+    probe: Probe
+    few: dict[int, FewLabels]
+
+
+class Judge:
+    """Its `pixels` and `labels` are by split; the first `fitting` of the training set are fitted to, the rest judge."""
+
+    def __init__(self, params: EvaluateParams, labelled: Images, size: int, resize: str, device: torch.device) -> None:
+        self.params, self.device = params, device
+        self.labels = {split: labelled.labels(split) for split in ("train", "test")}
+        self.pixels = {
+            split: np.concatenate(list(labelled.squares(labelled.rows(split), size, resize))) for split in self.labels
+        }
+        train = self.labels["train"]
+        fitting, validation = validation_split(train, params.validation, params.seed)
+        if set(train[fitting]) != set(train):
+            raise UserError(
+                f"evaluate.validation is {params.validation:g} of {len(train):,} training images: it leaves none of "
+                "some class to fit to"
+            )
+        fewest = int(np.unique(train[fitting], return_counts=True)[1].min())
+        if max(params.labels_per_class, default=0) > fewest:
+            raise UserError(f"evaluate.labels_per_class is {params.labels_per_class}: {fewest} are there to draw from")
+        order = np.concatenate([fitting, validation])
+        self.fitting = len(fitting)
+        self.pixels["train"], self.labels["train"] = self.pixels["train"][order], train[order]
+
+    def of_network(self, name: str, network: Discriminator) -> Features:
+        """Features, with the levers of the settings."""
+        found = {
+            split: extract(network, self.pixels[split], self.device, f"{name}, {split}", self.params.levers)
+            for split in self._splits
+        }
+        scale(found["train"], [found[split] for split in self._splits[1:]], self.params.scaling)
+        return found
+
+    def of_pixels(self) -> Features:
+        """The pixels themselves, in [-1, 1]."""
+        return {
+            split: torch.from_numpy(self.pixels[split]).to(self.device).flatten(1).float() / 127.5 - 1
+            for split in self._splits
+        }
+
+    def choose(self, name: str, train: Tensor) -> Choice:
+        """What validation says of features of the training set."""
+        return choose(train, self.labels["train"], self.fitting, self.params.C, name)
+
+    def find(self, name: str, features: Features) -> Finding:
+        """The protocols, on validation and, if that is looked at, on the test set."""
+        labels, params = self.labels, self.params
+        sets = features["train"], labels["train"], self.fitting, features.get("test"), labels["test"]
+        few = {
+            count: few_labels(
+                *sets, count, CHOOSING_DRAWS, params.draws, params.seed, f"{name}, {count} labels a class"
+            )
+            for count in params.labels_per_class
+        }
+        return Finding(probe(self.choose(name, features["train"]), *sets, params.tolerance, name), few)
+
+    @property
+    def _splits(self) -> list[str]:
+        return ["train", "test"] if self.params.test else ["train"]
