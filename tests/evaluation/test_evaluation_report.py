@@ -156,6 +156,21 @@ def test_discriminators_of_the_way_make_a_curve(small: Part, corpus: Images, tmp
     assert found.curve[9] == found.metrics["accuracy_validation"]
 
 
+def test_the_supervised_control_stands_beside_the_others(small: Part, corpus: Images, weights: Path) -> None:
+    asked = {"supervised_trials": 2, "supervised_steps": 30, "labels_per_class": [5], "draws": 2}
+    found = evaluate(PARAMS.model_copy(update=asked), weights, corpus, small, CPU)
+    metrics = found.metrics
+    assert list(found.bars)[-1] == "supervised"
+    assert found.bars["supervised"] == metrics["accuracy_validation_supervised"]
+    assert metrics["supervised_trials"] == metrics["supervised_5_a_class_trials"] == 2
+    assert {
+        "accuracy_supervised",
+        "accuracy_5_a_class_supervised",
+        "accuracy_error_5_a_class_supervised",
+    } <= metrics.keys()
+    assert not any("supervised" in name for name in evaluate(PARAMS, weights, corpus, small, CPU).metrics)
+
+
 def test_without_the_duplicates_of_the_list(small: Part, corpus: Images, weights: Path, tmp_path: Path) -> None:
     count = len(small.rows("test"))
     listed = tmp_path / "duplicates.csv"

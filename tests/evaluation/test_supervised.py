@@ -14,7 +14,8 @@ from ganpipe.corpus import unpack
 from ganpipe.errors import UserError
 from ganpipe.evaluation import supervised as module
 from ganpipe.evaluation.few_labels import draw
-from ganpipe.evaluation.supervised import OPTIONS, Classifier, Journal, Setting, Supervised, setting_of, supervised
+from ganpipe.evaluation.random_search import OPTIONS, Setting, setting_of
+from ganpipe.evaluation.supervised import Classifier, Supervised, supervised
 from ganpipe.models.dcgan import Discriminator, initialise
 from ganpipe.models.norm import BatchNorm
 from ganpipe.progress import Progress
@@ -118,6 +119,15 @@ def test_validation_labels_are_not_learned_from(monkeypatch: pytest.MonkeyPatch)
     other = search({**labels, "train": wrong}, steps=60)
     assert first.accuracy_validation > 0.5
     assert other.accuracy_validation < 0.3
+
+
+def test_where_the_test_set_is_not_looked_at_the_best_is_not_trained_again(fits: Fits) -> None:
+    found = search(test=False)
+    assert len(fits) == 3
+    assert not len(found.accuracies)
+    assert found.accuracy_validation == max(each for each in found.trials if each is not None)
+    assert "accuracy" not in found.metrics()
+    assert search().setting == found.setting
 
 
 def test_the_test_set_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -438,21 +448,3 @@ def test_distorted_images_are_mirrored_or_moved_and_not_all_alike() -> None:
     padded = np.pad(pixels[0].numpy(), ((2, 2), (2, 2), (0, 0)), mode="edge")
     places = {padded[y : y + 8, x : x + 8].tobytes() for y in range(5) for x in range(5)}
     assert {each.numpy().tobytes() for each in moved} == places
-
-
-def test_settings_are_drawn_over_their_whole_range() -> None:
-    drawn = [setting_of(seed, trial) for seed in range(2) for trial in range(200)]
-    assert len(set(drawn)) == 400
-    for name, low, high in (("learning_rate", 1e-4, 1e-2), ("weight_decay", 1e-6, 1e-2)):
-        values = np.log([setting._asdict()[name] for setting in drawn])
-        share = (values - np.log(low)) / np.log(high / low)
-        assert 0 <= share.min() < 0.05 and 0.95 < share.max() <= 1
-        assert share.mean() == pytest.approx(0.5, abs=0.05)  # as many in each decade
-    for name in ("beta1", "batch_size", "dropout", "flip", "shift", "length"):
-        counts = np.unique([setting._asdict()[name] for setting in drawn], return_counts=True)[1]
-        assert len(counts) > 1 and counts.min() > 0.7 * 400 / len(counts)
-    assert tuple(OPTIONS) == Setting._fields
-
-
-def test_a_journal_without_a_file_is_empty(tmp_path: Path) -> None:
-    assert not Journal(tmp_path / "none.jsonl").rows

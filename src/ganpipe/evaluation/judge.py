@@ -1,6 +1,7 @@
 """A labelled set, split and loaded, and what is asked of every representation of it."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,8 @@ from ganpipe.evaluation.features import extract, scale
 from ganpipe.evaluation.few_labels import FewLabels, few_labels
 from ganpipe.evaluation.params import EvaluateParams
 from ganpipe.evaluation.protocols import Choice, Probe, choose, probe, validation_split
+from ganpipe.evaluation.supervised import Supervised, supervised
+from ganpipe.files import work_folder
 from ganpipe.models.dcgan import Discriminator
 
 CHOOSING_DRAWS = 10  # of few labels, that choose C; in the authors' code too
@@ -81,6 +84,32 @@ class Judge:
             for count in params.labels_per_class
         }
         return Finding(probe(self.choose(name, features["train"]), *sets, params.tolerance, name), few)
+
+    def supervised(self, config: dict[str, Any]) -> dict[int | None, Supervised]:
+        """The network of that config on the labels alone: with all of them (None), and with so many a class."""
+        params = self.params
+        search = (
+            self.pixels,
+            self.labels,
+            self.fitting,
+            params.supervised_trials,
+            params.supervised_steps,
+            params.seed,
+        )
+        draws = range(CHOOSING_DRAWS, CHOOSING_DRAWS + params.draws)
+        return {
+            count: supervised(
+                config,
+                *search,
+                self.device,
+                work_folder() / "supervised",
+                "supervised" + (f", {count} labels a class" if count else ""),
+                count,
+                draws,
+                params.test,
+            )
+            for count in (None, *params.labels_per_class)
+        }
 
     @property
     def _splits(self) -> list[str]:

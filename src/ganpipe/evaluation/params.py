@@ -32,6 +32,10 @@ class EvaluateParams(Section):
     test: bool = Field(description="whether the test set is looked at; false while settings are still chosen")
     by_layer: bool = Field(description="whether each layer's features are measured by themselves, too")
     kept: bool = Field(description="whether the discriminators that train.keep_every kept are measured, too")
+    supervised_trials: int = Field(
+        ge=0, description="of a random search for the same network trained on the labels; 64 in the paper; 0: no such"
+    )
+    supervised_steps: int = Field(ge=1, description="batches that a trial of it takes at most")
     duplicates: str | None = Field(
         description="ciFAIR's list of CIFAR's test images that have duplicates in the training set; null: none"
     )

@@ -14,6 +14,7 @@ from ganpipe.evaluation.features import columns
 from ganpipe.evaluation.judge import Finding, Judge
 from ganpipe.evaluation.params import EvaluateParams
 from ganpipe.evaluation.protocols import Answers, wilson
+from ganpipe.evaluation.supervised import Supervised
 from ganpipe.models.dcgan import Discriminator, fold, initialise, place
 from ganpipe.models.pixels import freeze_on
 from ganpipe.models.store import kept_folders, load_config, load_discriminator
@@ -86,7 +87,10 @@ def evaluate(
     untrained = _untrained(discriminator, params.seed, corpus, device)
     found["random init"] = judge.find("random init", judge.of_network("random init", untrained))
     found["pixels"] = judge.find("pixels", judge.of_pixels())
+    on_labels = judge.supervised(discriminator.config) if params.supervised_trials else {}
     bars = {**{name: each.probe.choice.accuracy for name, each in found.items()}, **bars}
+    if on_labels:
+        bars["supervised"] = on_labels[None].accuracy_validation
 
     # The way there.
     for step, folder in kept.items():
@@ -96,6 +100,7 @@ def evaluate(
 
     metrics = {
         **_figures(found, params.test, clean),
+        **_supervised_figures(on_labels),
         "features": size,
         "train_images": len(judge.labels["train"]),
         "test_images": len(judge.labels["test"]),
@@ -125,6 +130,15 @@ def _figures(found: dict[str, Finding], test: bool, clean: np.ndarray | None) ->
     for name, each in found.items():
         for count, few in each.few.items():
             metrics |= {f"{key}_{count}_a_class{SUFFIXES[name]}": value for key, value in few.metrics().items()}
+    return metrics
+
+
+def _supervised_figures(found: dict[int | None, Supervised]) -> dict[str, Any]:
+    metrics: dict[str, Any] = {}
+    for count, each in found.items():
+        suffix = f"_{count}_a_class" if count else ""
+        for key, value in each.metrics().items():
+            metrics[f"{key}{suffix}_supervised" if key.startswith("accuracy") else f"supervised{suffix}_{key}"] = value
     return metrics
 
 

@@ -6,13 +6,11 @@ the test set.
 """
 
 import hashlib
-import json
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +21,7 @@ import ganpipe
 from ganpipe import files
 from ganpipe.errors import UserError
 from ganpipe.evaluation.few_labels import draw
+from ganpipe.evaluation.random_search import Journal, Setting, setting_of
 from ganpipe.models.dcgan import Discriminator, fold, initialise, place
 from ganpipe.models.pixels import freeze_on, to_network
 from ganpipe.progress import Progress
@@ -34,47 +33,11 @@ FOR_STATISTICS = 10_000  # images, at most, that a trial's batch-norm statistics
 LOOK = 50  # steps between two looks at the loss, each of which waits for a GPU
 WEIGHTS, ORDER, STATISTICS = range(3)  # independent streams under (seed, trial, draw)
 CHOOSING = 0  # the draw of few labels that all trials are fitted to, so that they differ by their settings alone
-CODE = ("models/*.py", "evaluation/supervised.py", "evaluation/few_labels.py", "runtime.py")
-
-
-class Setting(NamedTuple):
-    """What a trial draws."""
-
-    learning_rate: float  # at the first step; from there to 0 in a line
-    beta1: float
-    batch_size: int
-    weight_decay: float
-    dropout: float  # of the last maps
-    flip: bool  # half of the images mirrored
-    shift: int  # pixels, at most, by which images are moved in each direction
-    length: float  # share of the steps that may be taken
-
-
-def _between(low: float, high: float) -> Callable[[np.random.Generator], float]:
-    """Log-uniform."""
-    return lambda source: math.exp(source.uniform(math.log(low), math.log(high)))
-
-
-def _one_of(*options: Any) -> Callable[[np.random.Generator], Any]:
-    return lambda source: options[source.integers(len(options))]
-
-
-OPTIONS: dict[str, Callable[[np.random.Generator], Any]] = {
-    "learning_rate": _between(1e-4, 1e-2),
-    "beta1": _one_of(0.5, 0.9),
-    "batch_size": _one_of(32, 64, 128, 256),
-    "weight_decay": _between(1e-6, 1e-2),
-    "dropout": _one_of(0.0, 0.25, 0.5, 0.75),
-    "flip": _one_of(False, True),  # wrong for digits, right for most photographs
-    "shift": _one_of(0, 2, 4),
-    "length": _one_of(0.25, 0.5, 1.0),
-}
-
-
-def setting_of(seed: int, trial: int) -> Setting:
-    """What that trial draws from `OPTIONS`."""
-    source = np.random.default_rng([seed, trial])
-    return Setting(**{name: option(source) for name, option in OPTIONS.items()})
+CODE = (
+    "models/*.py",
+    *(f"evaluation/{name}.py" for name in ("supervised", "random_search", "few_labels")),
+    "runtime.py",
+)
 
 
 @dataclass(frozen=True)
@@ -83,7 +46,7 @@ class Supervised:
 
     setting: Setting
     accuracy_validation: float
-    accuracies: np.ndarray  # on the test set: a single one, or of few labels one a draw
+    accuracies: np.ndarray  # on the test set: a single one, of few labels one a draw, none where it is not looked at
     trials: list[float | None]  # on the validation part; None where it diverged
 
     @property
@@ -99,12 +62,13 @@ class Supervised:
     def metrics(self) -> dict[str, Any]:
         """Flat; of several draws with 1.96 standard errors of the mean and the standard deviation between them."""
         found = {
-            "accuracy": self.accuracy,
             "accuracy_validation": self.accuracy_validation,
             "trials": len(self.trials),
             "diverged": self.diverged,
             **self.setting._asdict(),
         }
+        if len(self.accuracies):
+            found["accuracy"] = self.accuracy
         if len(self.accuracies) > 1:
             deviation = float(self.accuracies.std(ddof=1))
             found |= {
@@ -133,34 +97,6 @@ class Diverged(ArithmeticError):
     """A loss or a score is no number any more."""
 
 
-class Journal:
-    """Accuracies of finished trainings, a line each, by (part they were scored on, trial, draw)."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.rows = path, dict[tuple[str, int, int], dict[str, Any]]()
-        for number, line in enumerate(path.read_bytes().splitlines() if path.exists() else [], start=1):
-            try:
-                row = json.loads(line)
-                if row["accuracy"] is not None and not 0 <= row["accuracy"] <= 1:
-                    raise ValueError
-                self.rows[row["part"], row["trial"], row["draw"]] = row
-            except (ValueError, TypeError, KeyError):
-                print(f"warning: line {number} of {path} is damaged: what it held is computed again", flush=True)
-
-    def __contains__(self, key: tuple[str, int, int]) -> bool:
-        return key in self.rows
-
-    def __getitem__(self, key: tuple[str, int, int]) -> float | None:
-        return self.rows[key]["accuracy"]
-
-    def add(self, key: tuple[str, int, int], accuracy: float | None, setting: Setting) -> None:
-        """Keep one more; None for one that diverged."""
-        self.rows[key] = dict(zip(("part", "trial", "draw"), key, strict=True))
-        self.rows[key] |= {"accuracy": accuracy, **setting._asdict()}
-        with files.atomic(self.path) as draft:
-            draft.write_text("".join(json.dumps(row) + "\n" for row in self.rows.values()), encoding="utf-8")
-
-
 def supervised(
     network_config: dict[str, Any],
     pixels: dict[str, np.ndarray],
@@ -174,13 +110,14 @@ def supervised(
     label: str,
     per_class: int | None = None,
     draws: Sequence[int] = range(1, 11),
+    test: bool = True,
 ) -> Supervised:
     """Fit each trial to the first `fitting` rows, score it on the others, train the best again, look at the test set.
 
     `pixels` are uint8 (N, S, S, 3) by "train" and "test". `steps` is the most that a trial takes. The best is trained
     again on all training images; with `per_class`, which fits every trial to so many labels a class, on each of the
-    `draws` from the first `fitting` rows. Below `folder` is kept what is finished: a call with the same arguments goes
-    on from there, also with more trials.
+    `draws` from the first `fitting` rows; without `test` it is not trained again. Below `folder` is kept what is
+    finished: a call with the same arguments goes on from there, also with more trials.
 
     Raises UserError when every trial diverges.
     """
@@ -248,6 +185,9 @@ def supervised(
         print(f"{label}: continuing after {len(journal.rows)} trainings; to start anew, remove {work}", flush=True)
     found = accuracies("validation", [(trial, CHOOSING) for trial in range(trials)], label)
     ranked = sorted((-each, trial) for trial, each in enumerate(found) if each is not None)
+
+    if ranked and not test:
+        return Supervised(settings[ranked[0][1]], -ranked[0][0], np.empty(0), found)
 
     # Train the best again; where that diverges on the other images, the next best.
     numbers = draws if per_class is not None else [CHOOSING]
