@@ -3,15 +3,16 @@
 import sys
 from pathlib import Path
 
-from ganpipe.corpus.catalogue import find
-from ganpipe.corpus.download import download_entry
+from ganpipe.corpus.labelled import evaluation_set
+from ganpipe.corpus.params import EvaluationSetParams
 from ganpipe.errors import entry
+from ganpipe.settings import load_params
 
 
 @entry
 def main() -> None:
     name = sys.argv[1]
-    download_entry(find(name), Path("data/evaluation") / name)
+    evaluation_set(name, load_params(EvaluationSetParams, "evaluate"), Path("data/evaluation") / name)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
-from support.graph import NO_PART_OF_A_RESULT, ROOT, SOURCE, determining, imported_by, sections_read
+from support.graph import NO_PART_OF_A_RESULT, ROOT, SOURCE, determining, imported_by, settings_read
 
 STAGES: dict[str, dict[str, Any]] = {
     name: stage.get("do", stage) for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items()
@@ -24,8 +24,8 @@ def test_deps_are_exactly_the_modules_that_determine_the_result(name: str) -> No
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_params_are_exactly_the_sections_that_are_read(name: str) -> None:
-    assert set(STAGES[name].get("params", [])) == sections_read(ROOT / script_of(name))
+def test_params_are_exactly_the_settings_that_are_read(name: str) -> None:
+    assert set(STAGES[name].get("params", [])) == settings_read(ROOT / script_of(name))
 
 
 @pytest.mark.parametrize("name", STAGES)

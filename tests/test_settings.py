@@ -66,8 +66,12 @@ def test_settings_are_frozen() -> None:
         (
             "evaluate",
             {"datasets": ["cifar11"]},
-            "evaluate.datasets: there is no labelled set 'cifar11'.*cifar10, digits",
+            "evaluate.datasets: there is no labelled set 'cifar11'.*cifar10, digits, svhn, folder",
         ),
+        ("evaluate", {"datasets": ["folder"]}, "evaluate: datasets names folder: set path to the folder that"),
+        ("evaluate", {"datasets": ["folder"], "path": ""}, "evaluate: datasets names folder: set path"),
+        ("evaluate", {"path": "/data"}, "evaluate: path is '/data', but folder is none of datasets"),
+        ("evaluate", {"path": 3}, "evaluate.path: .*string, not 3"),
         ("evaluate", {"datasets": []}, "evaluate.datasets: .*at least 1 item"),
         ("evaluate", {"C": [0.1, -1.0]}, "evaluate.C: every C must be a number above 0"),
         ("evaluate", {"C": [float("inf")]}, "evaluate.C: every C must be a number above 0"),

@@ -1,12 +1,17 @@
-"""Images and encoded images for the tests of the corpus."""
+"""Images, encoded images and folders of them for the tests of the corpus."""
 
 import io
+import json
 import struct
+import tarfile
 import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from ganpipe.corpus.shards import Images
 
 
 def noise(count: int, high: int, wide: int, seed: int = 0) -> np.ndarray:
@@ -35,3 +40,21 @@ def two_frames(form: str) -> bytes:
     """An animation whose first frame is red and whose second is blue."""
     frames = [Image.new("RGB", (8, 6), colour) for colour in ("red", "blue")]
     return encode(frames[0], form, save_all=True, append_images=frames[1:])
+
+
+def fill(root: Path, contents: dict[str, bytes]) -> Path:
+    """Write the files below `root`."""
+    for name, data in contents.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(data)
+    return root
+
+
+def names(images: Images) -> list[str]:
+    """What the facts in the encoded shards say, in the images' order."""
+    found: list[str] = []
+    for shard in images.manifest["shards"]:
+        with tarfile.open(images.folder / shard["file"]) as tar:
+            members = [member for member in tar if member.name.endswith(".json")]
+            found += [json.load(tar.extractfile(member))["name"] for member in members]  # type: ignore[arg-type]
+    return found

@@ -19,7 +19,7 @@ def test_entry_is_found_by_its_name(entry: Entry) -> None:
 
 def test_unknown_name_gets_the_list() -> None:
     with pytest.raises(UserError, match="'cifar11': choose one of cifar10, digits, svhn, folder"):
-        find("cifar11", ("folder",))
+        find("cifar11")
 
 
 @every_entry

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import io
-import json
 import os
 import socket
 import tarfile
@@ -14,7 +13,7 @@ import numpy as np
 import pytest
 from corpus.mat import mat, svhn_arrays
 from corpus.mirror import running, serve
-from corpus.pictures import encode, gigantic, noise, two_frames
+from corpus.pictures import encode, fill, gigantic, names, noise, two_frames
 from PIL import Image
 
 from ganpipe.corpus import catalogue, fetch, unpack
@@ -37,13 +36,6 @@ def _no_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GANPIPE_MIRROR", raising=False)
 
 
-def fill(root: Path, contents: dict[str, bytes]) -> Path:
-    for name, data in contents.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(data)
-    return root
-
-
 def pack(root: Path, out: Path = OUT) -> Images:
     counts = download(DownloadParams(name="folder", path=str(root)), out)
     images = Images(out)
@@ -58,16 +50,6 @@ def refuse(name: str, path: str | None, match: str) -> None:
     with pytest.raises(UserError, match=match):
         download(DownloadParams(name=name, path=path), OUT)
     assert set(Path().rglob("*")) | {OUT.parent, OUT.parent.parent} == before | {OUT.parent, OUT.parent.parent}
-
-
-def names(images: Images) -> list[str]:
-    """What the facts in the shards say, in the images' order."""
-    found: list[str] = []
-    for shard in images.manifest["shards"]:
-        with tarfile.open(images.folder / shard["file"]) as tar:
-            members = [member for member in tar if member.name.endswith(".json")]
-            found += [json.load(tar.extractfile(member))["name"] for member in members]  # type: ignore[arg-type]
-    return found
 
 
 def squares(images: Images, size: int = 8) -> np.ndarray:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from sklearn.datasets import load_digits
 
 from support.graph import ROOT
 
@@ -169,6 +170,23 @@ def test_going_back_runs_nothing(project: Project) -> None:
 def test_a_comment_in_the_tracking_code_runs_nothing(project: Project) -> None:
     with (project.folder / "src/ganpipe/tracking.py").open("a") as file:
         file.write("# a comment\n")
+    assert project.repro()[0] == []
+
+
+def test_a_folder_of_ones_own_is_packed_once_and_measured_on(project: Project) -> None:
+    digits = load_digits()
+    for number, (pixels, digit) in enumerate(zip(digits.images[:200], digits.target, strict=False)):
+        place = project.folder.parent / f"zoo/{digit}/{number}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((pixels * 15).astype(np.uint8)).save(place)
+    project.set("evaluate", datasets=["folder"], path=str(project.folder.parent / "zoo"))
+    assert project.repro()[0] == ["evaluation_set@folder", "evaluate@folder"]
+    figures = project.json("metrics/evaluate/folder.json")
+    assert (figures["train_images"], figures["test_images"]) == (160, 40)
+    assert figures["accuracy"] > 0.6
+    project.set("evaluate", seed=1)
+    assert project.repro()[0] == ["evaluate@folder"]
+    project.run("git", "checkout", "-q", "params.yaml")
     assert project.repro()[0] == []
 
 

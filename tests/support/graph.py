@@ -1,7 +1,10 @@
 """Which of the project's modules a stage imports, directly or through others, read from the source."""
 
 import ast
+from importlib import import_module
 from pathlib import Path
+
+from ganpipe.settings import Section
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
@@ -36,13 +39,27 @@ def determining(script: Path) -> set[str]:
     return {script.relative_to(ROOT).as_posix(), *modules} - NO_PART_OF_A_RESULT
 
 
-def sections_read(script: Path) -> set[str]:
-    """The second arguments of the script's calls of `load_params`."""
-    return {
-        ast.literal_eval(node.args[1])
-        for node in ast.walk(ast.parse(script.read_text()))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "load_params"
+def settings_read(script: Path) -> set[str]:
+    """What must stand in the stage's `params`: the sections that the script's calls of `load_params` name.
+
+    Where the model leaves a section's other settings aside, its own ones in place of the section.
+    """
+    tree = ast.parse(script.read_text())
+    modules = {
+        alias.name: node.module or ""
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
     }
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "load_params":
+            name, section = node.args[0], ast.literal_eval(node.args[1])
+            assert isinstance(name, ast.Name)
+            model: type[Section] = getattr(import_module(modules[name.id]), name.id)
+            partial = model.model_config["extra"] == "ignore"
+            found |= {f"{section}.{field}" for field in model.model_fields} if partial else {section}
+    return found
 
 
 def _imports(path: Path) -> set[str]:

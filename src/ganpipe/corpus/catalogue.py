@@ -141,10 +141,12 @@ SVHN = Entry(
 )
 
 CATALOGUE = {entry.name: entry for entry in (CIFAR10, DIGITS, SVHN)}
+FOLDER = "folder"  # in place of such a name: images of the user's own
+NAMES = (*CATALOGUE, FOLDER)
 
 
-def find(name: str, generic: tuple[str, ...] = ()) -> Entry:
+def find(name: str) -> Entry:
     """The entry of that name; a UserError that lists what there is."""
     if name not in CATALOGUE:
-        raise UserError(f"there is no data set named {name!r}: choose one of {', '.join([*CATALOGUE, *generic])}")
+        raise UserError(f"there is no data set named {name!r}: choose one of {', '.join(NAMES)}")
     return CATALOGUE[name]

