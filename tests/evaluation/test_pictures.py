@@ -8,6 +8,7 @@ from ganpipe.evaluation.pictures import (
     BARS_MARGIN,
     BARS_WIDTH,
     CELL,
+    LARGEST,
     MARGIN,
     bars_picture,
     confusion,
@@ -99,3 +100,13 @@ def test_pictures_and_predictions_are_written(three: Evaluation, tmp_path: Path)
     for name in ("confusion", "mistakes"):
         with Image.open(tmp_path / "plots" / f"{name}.png") as picture:
             assert np.asarray(picture).std() > 0
+
+
+def test_the_picture_of_many_classes_stays_small() -> None:
+    count = 400
+    many = evaluation(list(range(count)), np.eye(count).tolist(), [f"class {number}" for number in range(count)])
+    picture = confusion_picture(many)
+    assert picture.size == (MARGIN + LARGEST + 10,) * 2
+    cells = np.asarray(picture)[MARGIN + 5 : -10 : LARGEST // count, MARGIN + 5 : -10 : LARGEST // count]
+    assert (cells[np.eye(count, dtype=bool)] == DEEP).all()
+    assert (cells[~np.eye(count, dtype=bool)] == WHITE).all()

@@ -15,6 +15,7 @@ from ganpipe.evaluation.report import Evaluation
 MISTAKES, CELL, MARGIN = 40, 56, 110
 BAR, BARS_WIDTH, BARS_MARGIN = 26, 520, 130
 BLUE, GREY = (8, 64, 129), (170, 180, 190)
+LARGEST = 100 * CELL  # pixels of the confusion matrix; with more classes its cells are smaller, and not inscribed
 
 
 def save_pictures(evaluation: Evaluation, folder: Path) -> None:
@@ -48,23 +49,26 @@ def confusion_picture(evaluation: Evaluation) -> Image.Image:
     matrix = confusion(evaluation)
     shares = matrix / matrix.sum(1, keepdims=True).clip(1)
     count = len(matrix)
-    canvas = Image.new("RGB", (MARGIN + count * CELL + 10, MARGIN + count * CELL + 10), "white")
+    cell = min(CELL, max(2, LARGEST // count))
+    canvas = Image.new("RGB", (MARGIN + count * cell + 10, MARGIN + count * cell + 10), "white")
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(15)
     draw.text((8, 8), "true \\ predicted, %", fill="gray", font=ImageFont.load_default(12))
     for row, name in enumerate(evaluation.classes):
-        place = MARGIN + row * CELL
-        draw.text((MARGIN - 8, place + CELL / 2), name, fill="black", font=font, anchor="rm")
-        upright = Image.new("L", (MARGIN - 30, CELL), 0)
-        ImageDraw.Draw(upright).text((4, CELL / 2), name, fill=255, font=font, anchor="lm")
-        turned = upright.rotate(90, expand=True)
-        canvas.paste("black", (place, 26), turned)
+        if cell == CELL:
+            place = MARGIN + row * CELL
+            draw.text((MARGIN - 8, place + CELL / 2), name, fill="black", font=font, anchor="rm")
+            upright = Image.new("L", (MARGIN - 30, CELL), 0)
+            ImageDraw.Draw(upright).text((4, CELL / 2), name, fill=255, font=font, anchor="lm")
+            turned = upright.rotate(90, expand=True)
+            canvas.paste("black", (place, 26), turned)
         for column in range(count):
             share = float(shares[row, column])
-            left, top = MARGIN + column * CELL, MARGIN + row * CELL
+            left, top = MARGIN + column * cell, MARGIN + row * cell
             shade = tuple(round(255 + (deep - 255) * share**0.6) for deep in BLUE)
-            draw.rectangle((left, top, left + CELL - 2, top + CELL - 2), fill=shade)
-            ink = "white" if share > 0.35 else "black"
-            draw.text((left + CELL / 2, top + CELL / 2), f"{100 * share:.0f}", fill=ink, font=font, anchor="mm")
+            draw.rectangle((left, top, left + cell - 2, top + cell - 2), fill=shade)
+            if cell == CELL:
+                ink = "white" if share > 0.35 else "black"
+                draw.text((left + CELL / 2, top + CELL / 2), f"{100 * share:.0f}", fill=ink, font=font, anchor="mm")
     return canvas
 
 
