@@ -19,7 +19,7 @@ from ganpipe.models.store import save_gan
 from ganpipe.settings import read_params
 from support.graph import ROOT
 
-TRAINED_ON = {"name": "digits", "resize": "bilinear"}
+TRAINED_ON = {"name": "digits", "title": find("digits").title, "resize": "bilinear"}
 CPU, WIDTH, TEST_IMAGES = torch.device("cpu"), 4, 360
 PARAMS = EvaluateParams.model_validate(
     {
@@ -84,9 +84,12 @@ def test_metrics_are_sensible(evaluation: Evaluation) -> None:
     assert metrics["trained_on_this_set"] is True
 
 
-def test_a_discriminator_of_another_corpus_has_not_seen_the_set(small: Part, corpus: Images, tmp_path: Path) -> None:
+@pytest.mark.parametrize("differing", ["name", "title"])  # one folder is not the other
+def test_a_discriminator_of_another_corpus_has_not_seen_the_set(
+    differing: str, small: Part, corpus: Images, tmp_path: Path
+) -> None:
     # The pipeline's own corpus is of digits, but these weights are said to be of photographs.
-    other = model(tmp_path, corpus, corpus={"name": "photographs", "resize": "antialias"})
+    other = model(tmp_path, corpus, corpus={**TRAINED_ON, differing: "photographs"})
     assert evaluate(PARAMS, other, corpus, small, CPU).metrics["trained_on_this_set"] is False
 
 

@@ -105,7 +105,7 @@ def evaluate(
         "train_images": len(judge.labels["train"]),
         "test_images": len(judge.labels["test"]),
         # Unlike the paper's, such a discriminator has seen the training images, though never a label.
-        "trained_on_this_set": trained_on["name"] == labelled.manifest["name"],
+        "trained_on_this_set": all(trained_on.get(key) == labelled.manifest[key] for key in ("name", "title")),
     }
     seen = judge.pixels["test"] if params.test else judge.pixels["train"][judge.fitting :]
     return Evaluation(metrics, labelled.classes, found["trained"].probe.answers, seen, bars, curve)
