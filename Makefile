@@ -35,6 +35,7 @@ test: setup  ## Run the tests
 
 bench: setup  ## Measure what README and docs say of speed
 	@python benchmarks/train.py
+	@python benchmarks/features.py
 
 lint: setup  ## Check style and types
 	@ruff check . && ruff format --check . && mypy
