@@ -1,0 +1,95 @@
+"""What each lever of the evaluation is worth, alone and together, for a trained discriminator.
+
+    python benchmarks/levers.py [WEIGHTS] [--quick] [--json PATH]
+
+It wants what `make repro` leaves. Everything is chosen on the validation split; the test set is looked at by the chosen
+setting alone, once, at the end. `--quick` takes the first 5,000 training images.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from reporting import arguments, report
+
+from ganpipe.corpus.shards import Images
+from ganpipe.evaluation.judge import Judge
+from ganpipe.evaluation.params import EvaluateParams
+from ganpipe.models.store import load_config, load_discriminator
+from ganpipe.runtime import choose_device, keep_freed_memory
+from ganpipe.settings import load_params
+
+ALONE: dict[str, dict[str, Any]] = {
+    "paper": {},
+    "flip": {"flip": True},
+    "mean": {"pooling": "mean"},
+    "max_and_mean": {"pooling": "both"},
+    "standardised": {"scaling": "standardised"},
+    "signed_root": {"scaling": "signed_root"},
+    "average": {"average": True},
+}
+QUICK = 5_000
+
+
+def main() -> None:
+    """Measure, print, write."""
+    given = [argument for argument in sys.argv[1:2] if not argument.startswith("-")]
+    sys.argv = [sys.argv[0], *sys.argv[1 + len(given) :]]
+    options, weights = arguments("What each lever is worth"), Path(given[0] if given else "models/gan")
+    keep_freed_memory()
+    device, config = choose_device(), load_config(weights)
+    paper = load_params(EvaluateParams, "evaluate").model_copy(update={"test": False, "labels_per_class": []})
+    labelled = Images(Path("data/evaluation/cifar10"))
+    network = {average: load_discriminator(weights, device, average) for average in averages(config)}
+    judge = Judge(paper, labelled, network[False].table.size, config["corpus"]["resize"], device)
+    if options.quick:
+        shorten(judge, QUICK)
+
+    tried: dict[str, tuple[dict[str, Any], float]] = {}
+
+    def attempt(name: str, changes: dict[str, Any]) -> float:
+        judge.params = paper.model_copy(update=changes)
+        features = judge.of_network(name, network[judge.params.average])
+        tried[name] = changes, judge.choose(name, features["train"]).accuracy
+        return tried[name][1]
+
+    # One at a time.
+    alone = {name: changes for name, changes in ALONE.items() if True in network or "average" not in changes}
+    depth = len(network[False].convs)
+    alone |= {f"without_layers_to_{n}": {"layers": list(range(n + 1, depth + 1))} for n in range(1, depth)}
+    base = attempt("paper", alone.pop("paper"))
+    gains = {name: attempt(name, changes) - base for name, changes in alone.items()}
+
+    # Together: each that gains, the largest gain first, as long as it goes on gaining.
+    together, best = dict[str, Any](), base
+    for name in sorted(gains, key=lambda name: -gains[name]):
+        if gains[name] > 0 and not together.keys() & alone[name].keys():
+            found = attempt(f"together_with_{name}", {**together, **alone[name]}) if together else base + gains[name]
+            if found > best:
+                together, best = {**together, **alone[name]}, found
+
+    figures = {f"validation_{name}": accuracy for name, (_, accuracy) in tried.items()}
+    print(f"chosen: {together}", flush=True)
+    for name, changes in {"paper": {}, "chosen": together}.items():
+        judge.params = paper.model_copy(update={**changes, "test": True})
+        probe = judge.find(name, judge.of_network(name, network[judge.params.average])).probe
+        figures |= {f"test_{name}": probe.answers.accuracy, f"test_{name}_duality_gap": probe.duality_gap}
+    report(figures, options.json)
+
+
+def averages(config: dict[str, Any]) -> list[bool]:
+    """Whether there are averaged weights beside the others."""
+    return [False, True] if "discriminator_average" in config["sha256"] else [False]
+
+
+def shorten(judge: Judge, count: int) -> None:
+    """Keep the first `count` training images, a fifth of them for validation."""
+    fifth = count // 5
+    rows = np.r_[: count - fifth, judge.fitting : judge.fitting + fifth]
+    judge.pixels["train"], judge.labels["train"] = judge.pixels["train"][rows], judge.labels["train"][rows]
+    judge.fitting = count - fifth
+
+
+if __name__ == "__main__":
+    main()
