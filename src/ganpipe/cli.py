@@ -25,11 +25,19 @@ def main() -> None:
     theano.add_argument("--images", type=Path, default=Path("data/processed"), help="a corpus for its statistics")
     theano.add_argument("--network", help="which table of models/dcgan.py; told from the kernels otherwise")
     theano.add_argument("--layers", type=int, help="only so many of the first convolutions")
+    distances = commands.add_parser("distances", help="how far generated images lie from real ones: FID, KID and more")
+    distances.add_argument("real", help="a folder of images, such as data/processed or data/evaluation/cifar10:test")
+    distances.add_argument("generated", help="another one, or a model: models/gan, or models/gan:average")
+    distances.add_argument("--samples", type=int, help="so many images of each; all that there are otherwise")
+    distances.add_argument("--seed", type=int, default=0, help="of every draw (default: %(default)s)")
+    distances.add_argument("--out", type=Path, help="a JSON file for the figures")
     arguments = parser.parse_args()
     if arguments.command == "ui":
         _ui(arguments.port)
     elif arguments.command == "import-theano":
         _import_theano(arguments)
+    elif arguments.command == "distances":
+        _distances(arguments)
     else:
         _check()
 
@@ -87,6 +95,22 @@ def _import_theano(arguments: argparse.Namespace) -> None:
     save_gan(arguments.out, {"discriminator": network}, {"corpus": corpus})
     print(f"{arguments.out}: {len(network.convs)} convolutions, {network.feature_count:,} features")
     print(f"dvc exp run -S evaluate.weights={arguments.out} measures it, dvc repro --force evaluate measures it again")
+
+
+def _distances(arguments: argparse.Namespace) -> None:
+    from ganpipe import files
+    from ganpipe.evaluation.image_sets import compare
+    from ganpipe.runtime import choose_device
+
+    if arguments.seed < 0:
+        raise UserError(f"--seed is {arguments.seed}: it is a number from 0")
+    if arguments.out is not None and arguments.out.is_dir():
+        raise UserError(f"--out is {arguments.out}, a folder: name a file")
+    found = compare(arguments.real, arguments.generated, arguments.samples, arguments.seed, choose_device())
+    for name, value in found.items():
+        print(f"{name:<{max(map(len, found))}}  {value:.5g}")
+    if arguments.out is not None:
+        files.write_json(arguments.out, found)
 
 
 def _ui(port: int) -> None:
