@@ -161,8 +161,12 @@ def test_few_different_images_are_precise_and_recall_little() -> None:
 
 
 def test_equal_images_are_at_distance_0_whatever_rounding_leaves() -> None:
-    x = normal(9, 300, 0) + 100
-    assert precision_recall(x.repeat(5, 1), x.repeat(5, 1).flip(0)) == (1, 1)
+    """Of |a|^2 + |b|^2 - 2 a.b, where a radius may be 0 too."""
+    x = (normal(9, 300, 0) + 100).double()
+    squares = module._squares(x.repeat(5, 1), x)
+    equal = torch.eye(9, dtype=torch.bool).repeat(5, 1)
+    assert (squares[equal] == 0).all()
+    assert (squares[~equal] > 1).all()
 
 
 def test_every_figure_carries_the_name_and_few_images_are_warned_of(capsys: pytest.CaptureFixture[str]) -> None:

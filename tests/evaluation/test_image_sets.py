@@ -14,7 +14,9 @@ from ganpipe.evaluation import inception
 from ganpipe.evaluation.image_sets import compare, open_set
 from ganpipe.models.dcgan import Discriminator, Generator, initialise
 from ganpipe.models.norm import freeze_statistics
-from ganpipe.models.store import save_gan
+from ganpipe.models.pixels import from_network
+from ganpipe.models.store import load_generator, save_gan
+from ganpipe.runtime import mix_seed
 
 CPU = torch.device("cpu")
 
@@ -74,6 +76,8 @@ def test_a_generator_draws_what_its_seed_says_from_the_noise_it_was_trained_on(m
     np.testing.assert_array_equal(plain.read(6, 0), drawn)
     assert not np.array_equal(plain.read(6, 1), drawn)
     assert not np.array_equal(average.read(6, 0), drawn)
+    z = torch.empty(6, 5).normal_(generator=torch.Generator().manual_seed(mix_seed(0)))
+    np.testing.assert_array_equal(drawn, from_network(load_generator(model, CPU)(z)))
     config = json.loads((model / "config.json").read_text())
     (model / "config.json").write_text(json.dumps(config | {"train": {"noise": "uniform"}}))
     assert not np.array_equal(open_set(str(model), CPU).read(6, 0), drawn)

@@ -13,8 +13,8 @@ from ganpipe.errors import UserError
 from ganpipe.progress import Progress
 
 ROWS = 4096  # of features at a time; the distances between two such blocks take 128 MB
-SUBSET, SUBSETS = 1000, 100  # images in a subset, and subsets, of KID (Binkowski et al. 2018, section 5.2)
-NEIGHBOURS = 3  # whose farthest is an image's radius (Kynkaanniemi et al. 2019, section 3.1)
+SUBSET, SUBSETS = 1000, 100  # images in a subset, and subsets, of KID (Bińkowski et al. 2018)
+NEIGHBOURS = 3  # whose farthest is an image's radius (Kynkäänniemi et al. 2019)
 FEWEST = NEIGHBOURS + 1  # images that have so many neighbours
 ROUNDING = 1e-13  # of |a|^2 + |b|^2: what is left of |a - b|^2 where a = b
 
@@ -70,7 +70,7 @@ def moments(features: Tensor) -> Moments:
 
 
 def fid(real: Moments, generated: Moments) -> float:
-    """Squared Frechet distance of two Gaussians: |m - m'|^2 + tr(S + S' - 2 (S S')^(1/2)) (Heusel et al. 2017, eq. 6).
+    """Squared Fréchet distance of two Gaussians: |m - m'|^2 + tr(S + S' - 2 (S S')^(1/2)) (Heusel et al. 2017, eq. 6).
 
     S S' has the eigenvalues of the symmetric S^(1/2) S' S^(1/2), and with S = V W V' those of
     (V W^(1/2))' S' (V W^(1/2)): real, and at least 0 but for rounding, whatever the rank.
@@ -102,7 +102,7 @@ def _draw(source: np.random.Generator, count: int, size: int, features: Tensor) 
 
 
 def mmd(x: Tensor, y: Tensor) -> float:
-    """Unbiased squared maximum mean discrepancy under the kernel (x.y / d + 1)^3 (Binkowski et al. 2018, eq. 4)."""
+    """Unbiased squared maximum mean discrepancy under the kernel (x.y / d + 1)^3 (Bińkowski et al. 2018, eq. 4)."""
     within = 0.0
     for rows in (x, y):
         kernel = _cubic(rows, rows)

