@@ -20,6 +20,10 @@ from ganpipe.models.store import load_config, load_discriminator
 from ganpipe.runtime import choose_device, keep_freed_memory
 from ganpipe.settings import load_params
 
+PAPER: dict[str, Any] = {
+    **{"layers": None, "pooling": "max", "flip": False, "scaling": "none", "average": False},
+    **{"test": False, "labels_per_class": []},
+}
 ALONE: dict[str, dict[str, Any]] = {
     "paper": {},
     "flip": {"flip": True},
@@ -39,7 +43,7 @@ def main() -> None:
     options, weights = arguments("What each lever is worth"), Path(given[0] if given else "models/gan")
     keep_freed_memory()
     device, config = choose_device(), load_config(weights)
-    paper = load_params(EvaluateParams, "evaluate").model_copy(update={"test": False, "labels_per_class": []})
+    paper = load_params(EvaluateParams, "evaluate").model_copy(update=PAPER)
     labelled = Images(Path("data/evaluation/cifar10"))
     network = {average: load_discriminator(weights, device, average) for average in averages(config)}
     judge = Judge(paper, labelled, network[False].table.size, config["corpus"]["resize"], device)
@@ -71,10 +75,9 @@ def main() -> None:
 
     figures = {f"validation_{name}": accuracy for name, (_, accuracy) in tried.items()}
     print(f"chosen: {together}", flush=True)
-    for name, changes in {"paper": {}, "chosen": together}.items():
-        judge.params = paper.model_copy(update={**changes, "test": True})
-        probe = judge.find(name, judge.of_network(name, network[judge.params.average])).probe
-        figures |= {f"test_{name}": probe.answers.accuracy, f"test_{name}_duality_gap": probe.duality_gap}
+    judge.params = paper.model_copy(update={**together, "test": True})
+    probe = judge.find("chosen", judge.of_network("chosen", network[judge.params.average])).probe
+    figures |= {"test_chosen": probe.answers.accuracy, "test_chosen_duality_gap": probe.duality_gap}
     report(figures, options.json)
 
 

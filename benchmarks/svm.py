@@ -4,10 +4,10 @@
 
 It wants what `make repro` leaves: the discriminator in models/gan and CIFAR-10 in data/evaluation/cifar10. Each
 machine's time is to an objective within 1e-4 of the optimum, the largest of the classes' relative distances counting.
-LinearSVC is asked for ever more precision until it is that near, or has taken `PATIENCE` times as long as ours: then
-its time is a lower bound, and so is the speed-up. Ours runs in a process of its own, for its memory to be seen.
-`--large` adds the paper's size alone: 50,000 x 28,672 in half precision in a file, of an untrained discriminator, for
-four C.
+LinearSVC is asked for ever more precision until it is that near, or has taken `PATIENCE` times as long as ours. If
+neither of its modes gets there, the time that the quicker one spent is a lower bound, and so is the speed-up. Ours runs
+in a process of its own, for its memory to be seen. `--large` measures the paper's size instead: 50,000 x 28,672 in half
+precision in a file, of an untrained discriminator, for four C.
 """
 
 import json
@@ -50,6 +50,9 @@ def main() -> None:
     options, device = arguments("How fast the SVM is"), choose_device()
     keep_freed_memory()
     labelled = Images(Path("data/evaluation/cifar10"))
+    if large:
+        report(path(labelled, device), options.json)
+        return
     rows = 2_000 if options.quick else 10_000
     network = load_discriminator(Path("models/gan"), device)
     pixels = np.concatenate(list(labelled.squares(labelled.rows("train")[:rows], network.table.size, "bilinear")))
@@ -58,8 +61,6 @@ def main() -> None:
     figures: dict[str, float] = {"rows": rows, "columns": features.shape[1]}
     for C in CANDIDATES[: 1 if options.quick else None]:
         figures |= compare(features, labels, C)
-    if large:
-        figures |= path(labelled, device)
     report(figures, options.json)
 
 
@@ -70,19 +71,19 @@ def compare(features: torch.Tensor, labels: np.ndarray, C: float) -> dict[str, f
     ours = alone(X, labels, C)
     found = {f"{name}_ours_{key}": value for key, value in ours.items()}
     print(f"C {C:g}: ours {ours['seconds']:.1f} s, gap {ours['gap']:.1e}", flush=True)
-    wide, best, reached = X.astype(np.float64), PATIENCE * ours["seconds"], False
+    wide, spent, reached = X.astype(np.float64), dict[str, float](), dict[str, float]()
     for kind, dual in (("dual", True), ("primal", False)):
-        for tol in (0.1, 1e-2, 1e-3, 1e-4):
-            theirs, seconds = timed(lambda: _liblinear(wide, labels, C, dual, tol))  # noqa: B023 (called here)
+        for tol in (1.0, 0.3, 0.1, 1e-2, 1e-3, 1e-4):
+            theirs, spent[kind] = timed(lambda: _liblinear(wide, labels, C, dual, tol))  # noqa: B023 (called here)
             above = float(((_objectives(wide, labels, theirs, C) - optimum) / optimum).max())
-            print(f"C {C:g}: LinearSVC {kind}, tol {tol:g}: {seconds:.1f} s, {above:.1e} above", flush=True)
-            found[f"{name}_linearsvc_{kind}_seconds"] = seconds
-            found[f"{name}_linearsvc_{kind}_above_optimum"] = above
+            print(f"C {C:g}: LinearSVC {kind}, tol {tol:g}: {spent[kind]:.1f} s, {above:.1e} above", flush=True)
+            found |= {f"{name}_linearsvc_{kind}_seconds": spent[kind], f"{name}_linearsvc_{kind}_above_optimum": above}
             if above <= CLOSE:
-                best, reached = min(best, seconds), True
-            if above <= CLOSE or seconds > best:  # there, or slower than it may be
+                reached[kind] = spent[kind]
+            if above <= CLOSE or spent[kind] > min([PATIENCE * ours["seconds"], *reached.values()]):
                 break
-    return {**found, f"{name}_speedup{'' if reached else '_at_least'}": best / ours["seconds"]}
+    bound = "" if reached else "_at_least"
+    return {**found, f"{name}_speedup{bound}": min((reached or spent).values()) / ours["seconds"]}
 
 
 def alone(X: np.ndarray, labels: np.ndarray, C: float) -> dict[str, float]:
@@ -148,7 +149,7 @@ def timed(work: Callable[[], T]) -> tuple[T, float]:
 def _liblinear(X: np.ndarray, labels: np.ndarray, C: float, dual: bool, tol: float) -> LinearSVC:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return LinearSVC(C=C, dual=dual, tol=tol, max_iter=1000).fit(X, labels)
+        return LinearSVC(C=C, dual=dual, tol=tol, max_iter=10_000).fit(X, labels)
 
 
 def _objectives(X: np.ndarray, labels: np.ndarray, machine: LinearSVC, C: float) -> np.ndarray:

@@ -29,9 +29,10 @@ def main() -> None:
         evaluation = evaluate(params, weights, corpus, labelled, choose_device())
         write_json(Path("metrics/evaluate") / f"{name}.json", evaluation.metrics)
         save_pictures(evaluation, plots)
-        run.metrics(evaluation.metrics, prefix=f"{name}/")
-        run.metrics({label: accuracy for label, (accuracy, _, _) in evaluation.by_class.items()}, f"{name}/class/")
-        run.curve(f"{name}/accuracy_validation_by_step", evaluation.curve)
+        # Figures without a test set do not mix with those of another setting that had one.
+        run.metrics(evaluation.tracked, f"{name}/", unless=None if params.test else f"{name}/accuracy")
+        if params.kept:
+            run.curve(f"{name}/accuracy_validation_by_step", evaluation.curve)
         run.artefacts(plots, name)
 
 

@@ -9,7 +9,13 @@ import urllib.request
 from pathlib import Path
 
 import mlflow
+import numpy as np
+import torch
+from models.test_theano import released
 
+from ganpipe.corpus.shards import write_pixels
+from ganpipe.models.norm import BatchNorm
+from ganpipe.models.store import load_discriminator
 from support.graph import ROOT
 
 GANPIPE = Path(sys.executable).with_name("ganpipe")
@@ -84,3 +90,29 @@ def test_check_accepts_the_shipped_settings_and_finds_a_fault_in_any_section() -
     ]
     stray = check(shipped + "\nanalyse:\n  walks: 3\n")
     assert stray.stderr.startswith("error: params.yaml: no stage reads the section analyse; the stages are download,")
+
+
+def imported(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([GANPIPE, "import-theano", *arguments], capture_output=True, text=True, check=False)
+
+
+def test_the_authors_weights_get_their_statistics_from_the_images_of_a_split(tmp_path: Path) -> None:
+    released(tmp_path / "svhn")
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 32, 32, 3), np.uint8)
+    pixels[40:] //= 8
+    splits = {"train": [0, 40], "test": [40, 60]}
+    for name, rows, about in (("whole", slice(60), {"splits": splits}), ("train", slice(40), {})):
+        (tmp_path / name).mkdir()
+        write_pixels(
+            tmp_path / name, [pixels[rows]], len(pixels[rows]), None, {"name": name, "resize": "bilinear", **about}
+        )
+    statistics = []
+    for images in ("whole:train", "train", "whole"):
+        done = imported(str(tmp_path / "svhn"), "--images", str(tmp_path / images), "--out", str(tmp_path / "out"))
+        assert done.returncode == 0, done.stderr
+        found = load_discriminator(tmp_path / "out", torch.device("cpu"))
+        statistics.append(torch.cat([norm.mean for norm in found.norms if isinstance(norm, BatchNorm)]))
+    assert torch.equal(statistics[0], statistics[1])
+    assert not torch.allclose(statistics[0], statistics[2])
+    done = imported(str(tmp_path / "svhn"), "--images", f"{tmp_path / 'whole'}:valid", "--out", str(tmp_path / "out"))
+    assert (done.returncode, done.stderr) == (1, f"error: {tmp_path / 'whole'} has no split 'valid'\n")

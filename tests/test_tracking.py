@@ -76,12 +76,36 @@ def test_an_evaluation_is_nested_in_the_training_of_its_weights_and_puts_its_fig
         run.metrics({"accuracy": 0.75}, prefix="digits/")
         run.curve("digits/by_step", {20: 0.7, 10: 0.5})
     first, second, nested = runs()
-    for found in (first, nested):
-        points = client().get_metric_history(found.info.run_id, "digits/by_step")
-        assert [(point.step, point.value) for point in points] == [(10, 0.5), (20, 0.7)]
+    points = client().get_metric_history(nested.info.run_id, "digits/by_step")
+    assert [(point.step, point.value) for point in points] == [(10, 0.5), (20, 0.7)]
     assert nested.data.tags["mlflow.parentRunId"] == first.info.run_id
     assert first.data.metrics["digits/accuracy"] == nested.data.metrics["digits/accuracy"] == 0.75
     assert "digits/accuracy" not in second.data.metrics
+
+
+def test_figures_do_not_stand_beside_those_of_another_evaluation_that_exclude_them(project: Path) -> None:
+    with track("train", {"processed": "abc"}) as run:
+        run.tags({MODEL: "weights"})
+    for figures, unless in (
+        ({"validation": 0.5}, "accuracy"),
+        ({"accuracy": 0.6}, None),
+        ({"validation": 0.7}, "accuracy"),
+    ):
+        with track("evaluate", {"weights": str(figures)}, parent_of="weights") as run:
+            run.metrics(figures, unless=unless)
+    parent, *nested = runs()
+    assert parent.data.metrics == {"validation": 0.5, "accuracy": 0.6}
+    assert [found.data.metrics for found in nested] == [{"validation": 0.5}, {"accuracy": 0.6}, {"validation": 0.7}]
+
+
+def test_any_name_of_a_class_is_a_figures_name(project: Path) -> None:
+    with track("evaluate", {}) as run:
+        run.metrics({"dogs (small)": 0.5, "c++": 0.25, "x" * 300: 1.0}, "digits/class/")
+        run.metrics({"after": 1.0})
+    (found,) = runs()
+    assert found.data.metrics["digits/class/dogs _small_"] == 0.5
+    assert found.data.metrics["digits/class/c__"] == 0.25
+    assert len(found.data.metrics) == 4
 
 
 def test_a_stage_that_was_killed_goes_on_in_its_run_and_logs_no_step_twice(project: Path) -> None:
@@ -133,7 +157,7 @@ def test_a_store_that_breaks_midway_is_told_once_and_stops_nothing(
 ) -> None:
     with track("train", {}) as run:
         run.tick({"step": 1, "loss_g": 1.0})
-        run.metrics({"bad": float("1"), **{"x" * 2000: 1.0}})  # a name longer than MLflow takes
+        run.tags({"x" * 2000: "1"})  # a name longer than MLflow takes
         run.tick({"step": 2, "loss_g": 1.0})
     assert capsys.readouterr().err.count("warning: not tracked any further") == 1
 

@@ -22,7 +22,11 @@ def main() -> None:
     )
     theano.add_argument("folder", type=Path, help="with the files *_discrim_params.jl_NN.npy")
     theano.add_argument("--out", type=Path, default=Path("models/imported"), help="default: %(default)s")
-    theano.add_argument("--images", type=Path, default=Path("data/processed"), help="a corpus for its statistics")
+    theano.add_argument(
+        "--images",
+        default="data/processed",
+        help="a corpus for its statistics, :train behind it for that split (default: %(default)s)",
+    )
     theano.add_argument("--network", help="which table of models/dcgan.py; told from the kernels otherwise")
     theano.add_argument("--layers", type=int, help="only so many of the first convolutions")
     distances = commands.add_parser("distances", help="how far generated images lie from real ones: FID, KID and more")
@@ -71,6 +75,8 @@ def _check() -> None:
 
 
 def _import_theano(arguments: argparse.Namespace) -> None:
+    import numpy as np
+
     from ganpipe.corpus.shards import Images
     from ganpipe.models import theano
     from ganpipe.models.dcgan import ARCHITECTURES
@@ -85,13 +91,17 @@ def _import_theano(arguments: argparse.Namespace) -> None:
     if (arguments.out / "generator.safetensors").exists():
         raise UserError(f"{arguments.out} holds a trained generator: choose another folder by --out")
     network = theano.load_discriminator(arguments.folder, arguments.network, arguments.layers)
-    images, size = Images(arguments.images), network.table.size
+    folder, _, split = arguments.images.partition(":")
+    images, size = Images(Path(folder)), network.table.size
+    if split and split not in images.splits:
+        raise UserError(f"{folder} has no split {split!r}")
+    rows = images.rows(split) if split else np.arange(len(images))
     if images.manifest["shape"][1:] != [size, size, 3]:
         raise UserError(f"{arguments.images} holds images of another size than the {size}x{size} that it takes")
     device = choose_device()
-    freeze_on(network.to(device), len(images), images.pixels, device)
+    freeze_on(network.to(device), len(rows), lambda chosen: images.pixels(rows[chosen]), device)
     name = f"of {arguments.folder.name}"
-    corpus = {"name": name, "images": None, "resize": images.manifest["resize"]}
+    corpus = {"name": name, "images": None, "resize": images.manifest.get("resize", "bilinear")}
     save_gan(arguments.out, {"discriminator": network}, {"corpus": corpus})
     print(f"{arguments.out}: {len(network.convs)} convolutions, {network.feature_count:,} features")
     print(f"dvc exp run -S evaluate.weights={arguments.out} measures it, dvc repro --force evaluate measures it again")

@@ -7,6 +7,7 @@ own. A stage that was killed and started again goes on in the run it had, and lo
 
 import logging
 import os
+import re
 import subprocess
 import sys
 import time
@@ -25,6 +26,7 @@ T = TypeVar("T")
 EXPERIMENT = "ganpipe"
 STAGES = ("download", "dedupe", "preprocess", "train", "evaluate")  # that read settings, in their order
 POINTS_AT_ONCE = 1000  # MLflow's limit for one request
+NO_NAME, LONGEST_NAME = re.compile(r"[^\w.\- :/]"), 250  # what MLflow takes for a metric
 SHARE_FOR_CURVES = 0.005  # of the time
 STAGE, MODEL, IMAGES = "ganpipe.stage", "ganpipe.model", "ganpipe.images"  # tags
 
@@ -70,23 +72,29 @@ class Run:
         """Set tags."""
         self.attempt("tags", lambda mlflow: mlflow.set_tags(values))
 
-    def metrics(self, values: dict[str, Any], prefix: str = "") -> None:
-        """Final figures, numbers only, on this run and on its parent."""
+    def metrics(self, values: dict[str, Any], prefix: str = "", unless: str | None = None) -> None:
+        """Final figures, numbers only, on this run and on its parent, unless that has a figure named `unless`."""
         numbers = {
-            prefix + name: float(value) for name, value in values.items() if isinstance(value, int | float | bool)
+            NO_NAME.sub("_", prefix + name)[:LONGEST_NAME]: float(value)
+            for name, value in values.items()
+            if isinstance(value, int | float | bool)
         }
-        self.attempt("metrics", lambda mlflow: mlflow.log_metrics(numbers))
-        if self.parent is not None:
-            self.attempt("metrics", lambda mlflow: mlflow.log_metrics(numbers, run_id=self.parent))
+
+        def log(mlflow: Any) -> None:
+            mlflow.log_metrics(numbers)
+            if self.parent is not None and (unless is None or unless not in mlflow.get_run(self.parent).data.metrics):
+                mlflow.log_metrics(numbers, run_id=self.parent)
+
+        self.attempt("metrics", log)
 
     def curve(self, name: str, values: dict[int, float]) -> None:
-        """A figure by step of the training, on this run and on its parent."""
+        """A figure by step of the training, on this run."""
 
         def log(mlflow: Any) -> None:
             at = round(time.time() * 1000)
             points = [mlflow.entities.Metric(name, value, at, step) for step, value in sorted(values.items())]
-            for run in filter(None, (self.id, self.parent)):
-                mlflow.MlflowClient().log_batch(run, points)
+            for start in range(0, len(points), POINTS_AT_ONCE):
+                mlflow.MlflowClient().log_batch(self.id, points[start : start + POINTS_AT_ONCE])
 
         self.attempt("curves", log)
 

@@ -148,7 +148,7 @@ def test_layers_are_measured_each_by_itself(small: Part, corpus: Images, weights
 def test_discriminators_of_the_way_make_a_curve(small: Part, corpus: Images, tmp_path: Path) -> None:
     folder = model(tmp_path, corpus)
     asked = PARAMS.model_copy(update={"kept": True, "test": False})
-    with pytest.raises(UserError, match=r"evaluate.kept is true, but .* has none: set train.keep_every"):
+    with pytest.raises(UserError, match=r"evaluate.kept is true, but .* has none: train with a train.keep_every"):
         evaluate(asked, folder, corpus, small, CPU)
     for step in (3, 6):
         model(folder / "kept" / f"step-{step:09}", corpus, seed=step, step=step)
@@ -261,3 +261,8 @@ def test_tables_hold_what_the_pictures_show(evaluation: Evaluation, tmp_path: Pa
     assert bars == evaluation.bars
     assert bars["trained"] == evaluation.metrics["accuracy_validation"]
     assert found["steps"] == [{"step": "9", "accuracy_validation": str(evaluation.metrics["accuracy_validation"])}]
+
+
+def test_a_discriminator_of_the_way_stands_at_its_own_step(small: Part, corpus: Images, tmp_path: Path) -> None:
+    folder = model(tmp_path, corpus, step=3)
+    assert list(evaluate(PARAMS.model_copy(update={"test": False}), folder, corpus, small, CPU).curve) == [3]

@@ -84,5 +84,29 @@ def test_metrics_are_mean_error_and_deviation() -> None:
     }
 
 
+@pytest.mark.parametrize(("candidates", "further", "expected"), [(CANDIDATES, 0, CANDIDATES), ((5e-4, 1e-3), 30, ())])
+def test_a_best_C_at_the_end_is_continued_where_that_is_wanted(
+    candidates: tuple[float, ...], further: int, expected: tuple[float, ...]
+) -> None:
+    X, y = digits(500)
+    features = torch.from_numpy(X)
+    found = few_labels(
+        features[:300], y[:300], 200, features[300:], y[300:], 5, 2, 3, 0, "t", further, candidates=candidates
+    )
+    if expected:
+        assert sorted(found.validation) == sorted(expected)
+    else:
+        assert found.C > 2e-3
+        assert max(found.validation) == 2 * found.C
+        assert found.validation[found.C] > found.validation[1e-3]
+
+
+def test_a_best_C_at_the_end_is_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
+    X, y = digits(500)
+    features = torch.from_numpy(X)
+    few_labels(features[:300], y[:300], 200, None, None, 5, 2, 3, 0, "t", candidates=(1e-4, 2e-4))
+    assert "the best C, 0.0002, is at the end of those that were tried" in capsys.readouterr().out
+
+
 def test_the_candidates_are_the_authors() -> None:
     assert [round(C * 1e4) for C in CANDIDATES] == [1, 2, 5, 10, 20, 50, 100]

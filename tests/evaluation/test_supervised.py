@@ -122,7 +122,8 @@ def test_validation_labels_are_not_learned_from(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_where_the_test_set_is_not_looked_at_the_best_is_not_trained_again(fits: Fits) -> None:
-    found = search(test=False)
+    pixels, labels = ({"train": each["train"]} for each in digits())
+    found = supervised(CONFIG, pixels, labels, FITTING, 3, 20, 0, CPU, Path("work"), "digits")
     assert len(fits) == 3
     assert not len(found.accuracies)
     assert found.accuracy_validation == max(each for each in found.trials if each is not None)

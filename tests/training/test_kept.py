@@ -22,34 +22,43 @@ def same(one: Discriminator, two: Discriminator) -> bool:
 def test_a_kept_one_is_what_a_training_of_so_many_steps_ends_with(
     changes: dict[str, object], corpus: Images, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    kept = train(train_params(steps=20, keep_every=6, **changes), corpus, CPU).kept
-    assert sorted(kept) == [6, 12, 18]
-    for step, networks in kept.items():
+    params = train_params(steps=20, keep_every=6, **changes)
+    save(train(params, corpus, CPU), params, corpus, tmp_path / "gan")
+    folders = kept_folders(tmp_path / "gan")
+    assert sorted(folders) == [6, 12, 18]
+    for step, folder in folders.items():
         (tmp_path / str(step)).mkdir()
         monkeypatch.chdir(tmp_path / str(step))
         short = train(train_params(steps=step, **changes), corpus, CPU)
-        assert same(networks["discriminator"], short.discriminator)
-        assert ("discriminator_average" in networks) == (short.discriminator_average is not None)
+        assert same(load_discriminator(folder, CPU), short.discriminator)
         if short.discriminator_average is not None:
-            assert same(networks["discriminator_average"], short.discriminator_average)
+            assert same(load_discriminator(folder, CPU, average=True), short.discriminator_average)
 
 
 def test_a_longer_training_has_those_of_the_shorter_one_that_it_continues(corpus: Images) -> None:
     train(train_params(steps=12, keep_every=6), corpus, CPU)
     longer = train(train_params(steps=20, keep_every=6), corpus, CPU).kept
     assert sorted(longer) == [6, 12, 18]
-    assert not same(longer[6]["discriminator"], longer[12]["discriminator"])
+    assert longer[6].read_bytes() != longer[12].read_bytes()
 
 
-def test_each_is_saved_as_a_model_of_its_own(corpus: Images) -> None:
-    params = train_params(steps=20, keep_every=6, average=0.9)
-    trained = train(params, corpus, CPU)
-    save(trained, params, corpus, Path("gan"))
-    folders = kept_folders(Path("gan"))
-    assert sorted(folders) == [6, 12, 18]
-    for step, folder in folders.items():
-        for average, name in ((False, "discriminator"), (True, "discriminator_average")):
-            assert same(load_discriminator(folder, CPU, average), trained.kept[step][name])
+def test_those_before_keeping_began_are_missing_and_said_so(corpus: Images, capsys: pytest.CaptureFixture[str]) -> None:
+    train(train_params(steps=12), corpus, CPU)
+    capsys.readouterr()
+    longer = train(train_params(steps=20, keep_every=6), corpus, CPU)
+    said = capsys.readouterr().out
+    assert "continuing at step 12" in said
+    assert sorted(longer.kept) == [18]
+    assert "kept-000000006.safetensors is missing or damaged, so it is left out" in said
+
+
+def test_a_damaged_one_does_not_lose_the_training(corpus: Images, capsys: pytest.CaptureFixture[str]) -> None:
+    params = train_params(steps=20, keep_every=6)
+    train(params, corpus, CPU)
+    (path,) = Path(".ckpt/train").glob("*/kept-000000012.safetensors")
+    path.write_bytes(path.read_bytes()[:1000])
+    assert sorted(train(params, corpus, CPU).kept) == [6, 18]
+    assert f"{path.name} is missing or damaged" in capsys.readouterr().out
 
 
 def test_none_are_kept_unless_asked_for(corpus: Images) -> None:

@@ -29,7 +29,7 @@ def _by_class(root: Path, names: list[str]) -> Arrangement:
 
     Which is which say the folders `train` and `test`, where there are both; otherwise a fifth of each class is drawn.
     """
-    given = {"train", "test"} <= {name.split("/")[0] for name in names}
+    given = all((root / split).is_dir() for split in ("train", "test"))
     members: dict[str, dict[str, list[str]]] = {"train": {}, "test": {}}
     for name in names:
         split, _, rest = name.partition("/") if given else ("train", "", name)
@@ -37,6 +37,8 @@ def _by_class(root: Path, names: list[str]) -> Arrangement:
             where = "train and test" if given else root
             raise UserError(f"{root / text(name)} belongs to no class: in {where} each class has a folder of its own")
         members[split].setdefault(text(rest.split("/")[0]), []).append(name)
+    if given and (empty := [split for split, classes in members.items() if not classes]):
+        raise UserError(f"{root / empty[0]} holds no usable image")
     train, test = members.values()
     classes = sorted(train)
     if unknown := sorted(set(test) - set(train)):

@@ -20,7 +20,8 @@ from ganpipe.progress import Progress
 
 CANDIDATES = tuple(times * 1e-4 for times in (1, 2, 5, 10, 20, 50, 100))
 TOLERANCE, STEPS = 1e-3, 100
-STACK = 1 << 27  # numbers in the features, or in the kernels, that are solved at a time: half a gigabyte, or a whole
+STACK = 1 << 27  # single-precision numbers that are held at a time: half a gigabyte
+KERNELS = 10  # such numbers for each of a kernel's: it is stacked, shifted and factored, in double precision
 
 
 @dataclass(frozen=True)
@@ -35,14 +36,18 @@ class FewLabels:
     def metrics(self) -> dict[str, float]:
         """On the test set mean, 1.96 standard errors of it, and the standard deviation between draws."""
         found = {"accuracy_validation": self.validation[self.C], "C": self.C, "duality_gap": self.duality_gap}
-        if len(self.accuracies):
-            deviation = float(self.accuracies.std(ddof=1))
-            found |= {
-                "accuracy": float(self.accuracies.mean()),
-                "accuracy_error": 1.96 * deviation / len(self.accuracies) ** 0.5,
-                "accuracy_deviation": deviation,
-            }
-        return found
+        return {**found, **over_draws(self.accuracies)}
+
+
+def over_draws(accuracies: np.ndarray) -> dict[str, float]:
+    """Mean, 1.96 standard errors of it and the standard deviation between draws, as far as there are draws."""
+    found = {}
+    if len(accuracies):
+        found["accuracy"] = float(accuracies.mean())
+    if len(accuracies) > 1:
+        deviation = float(accuracies.std(ddof=1))
+        found |= {"accuracy_error": 1.96 * deviation / len(accuracies) ** 0.5, "accuracy_deviation": deviation}
+    return found
 
 
 def few_labels(
@@ -50,16 +55,18 @@ def few_labels(
     train_labels: np.ndarray,
     fitting: int,
     test: Tensor | None,
-    test_labels: np.ndarray,
+    test_labels: np.ndarray | None,
     per_class: int,
     choosing: int,
     draws: int,
     seed: int,
     label: str,
+    further: int = 0,
     candidates: Sequence[float] = CANDIDATES,
 ) -> FewLabels:
     """Draw from the first `fitting` rows of `train`, choose C on the others, look at the test set with other draws.
 
+    Where the best of the `candidates` is at their end, up to `further` more follow, twice or half as large.
     `choosing` draws choose C, and `draws` more are tested; without a `test` none.
 
     Raises ValueError where a class has too few images.
@@ -67,12 +74,18 @@ def few_labels(
     labels = train_labels[:fitting]
     rows = [draw(labels, per_class, seed, number) for number in range(choosing + draws)]
     held = (Design(train[fitting:]), train_labels[fitting:])
-    choice, gap = _accuracies(train, rows[:choosing], train_labels, held, sorted(candidates), f"{label}, choosing C")
-    validation = {C: float(accuracies.mean()) for C, accuracies in choice.items()}
-    best = max(validation, key=lambda C: (validation[C], -C))
-    if best == max(candidates):
-        print(f"warning: {label}: the best C, {best:.3g}, is the largest that was tried", flush=True)
-    if test is None:
+    validation: dict[float, float] = {}
+    wanted, gap = sorted(candidates), 0.0
+    while wanted:
+        tried, gap_of_these = _accuracies(train, rows[:choosing], train_labels, held, wanted, f"{label}, choosing C")
+        validation |= {C: float(accuracies.mean()) for C, accuracies in tried.items()}
+        best, gap = max(validation, key=lambda C: (validation[C], -C)), max(gap, gap_of_these)
+        wanted = []
+        if best in (min(validation), max(validation)) and len(validation) < len(candidates) + further:
+            wanted = [2 * best if best == max(validation) else best / 2]
+    if best in (min(validation), max(validation)):
+        print(f"warning: {label}: the best C, {best:.3g}, is at the end of those that were tried", flush=True)
+    if test is None or test_labels is None:
         return FewLabels(best, np.empty(0), validation, gap)
     judges = (Design(test), test_labels)
     tested, last = _accuracies(train, rows[choosing:], train_labels, judges, [best], f"{label}, testing")
@@ -108,7 +121,7 @@ def _accuracies(
     found: dict[float, list[float]] = {C: [] for C in candidates}
     gap = 0.0
     rows = len(draws[0])
-    at_once = max(1, STACK // (rows * max(rows, train.shape[1])))
+    at_once = max(1, STACK // (rows * (train.shape[1] + KERNELS * rows)))
     with Progress(label, len(draws) * len(candidates), "fits") as progress:
         for start in range(0, len(draws), at_once):
             part = draws[start : start + at_once]

@@ -35,7 +35,8 @@ class Judge:
 
     def __init__(self, params: EvaluateParams, labelled: Images, size: int, resize: str, device: torch.device) -> None:
         self.params, self.device = params, device
-        self.labels = {split: labelled.labels(split) for split in ("train", "test")}
+        splits = ["train", "test"] if params.test else ["train"]
+        self.labels = {split: labelled.labels(split) for split in splits}
         self.pixels = {
             split: np.concatenate(list(labelled.squares(labelled.rows(split), size, resize))) for split in self.labels
         }
@@ -53,64 +54,66 @@ class Judge:
         self.fitting = len(fitting)
         self.pixels["train"], self.labels["train"] = self.pixels["train"][order], train[order]
 
-    def of_network(self, name: str, network: Discriminator) -> Features:
+    def of_network(self, name: str, network: Discriminator, train_only: bool = False) -> Features:
         """Features, with the levers of the settings."""
         found = {
             split: extract(network, self.pixels[split], self.device, f"{name}, {split}", self.params.levers)
-            for split in self._splits
+            for split in self.labels
+            if split == "train" or not train_only
         }
-        scale(found["train"], [found[split] for split in self._splits[1:]], self.params.scaling)
+        scale(found["train"], [found["test"]] if "test" in found else [], self.params.scaling)
         return found
 
     def of_pixels(self) -> Features:
         """The pixels themselves, in [-1, 1]."""
         return {
             split: torch.from_numpy(self.pixels[split]).to(self.device).flatten(1).float() / 127.5 - 1
-            for split in self._splits
+            for split in self.labels
         }
 
     def choose(self, name: str, train: Tensor) -> Choice:
         """What validation says of features of the training set."""
         return choose(train, self.labels["train"], self.fitting, self.params.C, name)
 
-    def find(self, name: str, features: Features) -> Finding:
-        """The protocols, on validation and, if that is looked at, on the test set."""
+    def find(self, name: str, features: Features, further: int = 0) -> Finding:
+        """The protocols, on validation and, if that is looked at, on the test set.
+
+        `further` is by how many values of C the authors' seven for few labels may be continued.
+        """
         labels, params = self.labels, self.params
-        sets = features["train"], labels["train"], self.fitting, features.get("test"), labels["test"]
+        sets = (features["train"], labels["train"], self.fitting, features.get("test"), labels.get("test"))
         few = {
             count: few_labels(
-                *sets, count, CHOOSING_DRAWS, params.draws, params.seed, f"{name}, {count} labels a class"
+                *sets,
+                per_class=count,
+                choosing=CHOOSING_DRAWS,
+                draws=params.draws,
+                seed=params.seed,
+                label=f"{name}, {count} labels a class",
+                further=further,
             )
             for count in params.labels_per_class
         }
-        return Finding(probe(self.choose(name, features["train"]), *sets, params.tolerance, name), few)
+        choice = self.choose(name, features["train"])
+        return Finding(probe(choice, *sets, tolerance=params.tolerance, label=name), few)
 
     def supervised(self, config: dict[str, Any]) -> dict[int | None, Supervised]:
         """The network of that config on the labels alone: with all of them (None), and with so many a class."""
         params = self.params
-        search = (
-            self.pixels,
-            self.labels,
-            self.fitting,
-            params.supervised_trials,
-            params.supervised_steps,
-            params.seed,
-        )
-        draws = range(CHOOSING_DRAWS, CHOOSING_DRAWS + params.draws)
         return {
             count: supervised(
                 config,
-                *search,
-                self.device,
-                work_folder() / "supervised",
-                "supervised" + (f", {count} labels a class" if count else ""),
-                count,
-                draws,
-                params.test,
+                self.pixels,
+                self.labels,
+                self.fitting,
+                trials=params.supervised_trials,
+                steps=params.supervised_steps,
+                seed=params.seed,
+                device=self.device,
+                folder=work_folder() / "supervised",
+                label="supervised" + (f", {count} labels a class" if count else ""),
+                per_class=count,
+                draws=range(CHOOSING_DRAWS, CHOOSING_DRAWS + params.draws),
             )
             for count in (None, *params.labels_per_class)
         }
-
-    @property
-    def _splits(self) -> list[str]:
-        return ["train", "test"] if self.params.test else ["train"]

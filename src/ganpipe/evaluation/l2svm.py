@@ -142,15 +142,10 @@ def solve(
     even so, the solution is approached by a path of growing C, which takes few steps each. `max_steps` bounds the
     steps of all together.
     """
-    found: list[Solution] = []
+    found = []
     if sample_space.fits(design):
         found.append(sample_space.solve(design, targets, C, tol, min(max_steps, PATIENCE), start))
-        design, start = design.doubled(), None
-    if not found or not found[0].relative_gap <= tol:
-        found.append(newton.solve(design, targets, C, tol, min(max_steps - _steps(found), PATIENCE), start))
-    if not found[-1].relative_gap <= tol and _steps(found) < max_steps:
-        found.append(_along_a_path(design, targets, C, tol, max_steps - _steps(found)))
-    return _after(found, min(found, key=lambda each: each.relative_gap))
+    return _finished(design, targets, C, tol, max_steps, start, found)
 
 
 def solve_many(
@@ -162,13 +157,27 @@ def solve_many(
     starts: Sequence[Solution | None],
 ) -> list[Solution]:
     """As `solve`, for problems of one shape with `targets` (problems, n, k): those of few rows all at once."""
-    found: list[Solution | None] = [None] * len(designs)
+    found: list[list[Solution]] = [[] for _ in designs]
     if sample_space.fits(designs[0]):
-        found = [*sample_space.solve_many(designs, targets, C, tol, min(max_steps, PATIENCE), starts)]
-    return [
-        each if each is not None and each.relative_gap <= tol else solve(design, target, C, tol, max_steps, start)
-        for each, design, target, start in zip(found, designs, targets, starts, strict=True)
-    ]
+        solved = sample_space.solve_many(designs, targets, C, tol, min(max_steps, PATIENCE), starts)
+        found = [[each] for each in solved]
+    each = zip(designs, targets, starts, found, strict=True)
+    return [_finished(design, target, C, tol, max_steps, start, tried) for design, target, start, tried in each]
+
+
+def _finished(
+    design: Design, targets: Tensor, C: float, tol: float, max_steps: int, start: Solution | None, found: list[Solution]
+) -> Solution:
+    """The best of what was `found` in sample space, if anything, and in the primal, as far as that is needed."""
+    if found:
+        if found[0].relative_gap <= tol:
+            return found[0]
+        design, start = design.doubled(), None
+    found = [*found, newton.solve(design, targets, C, tol, min(max_steps - _steps(found), PATIENCE), start)]
+    if not found[-1].relative_gap <= tol and _steps(found) < max_steps:
+        found.append(_along_a_path(design, targets, C, tol, max_steps - _steps(found)))
+    numbers = [each for each in found if math.isfinite(each.relative_gap)]
+    return _after(found, min(numbers or found, key=lambda each: each.relative_gap))
 
 
 def _steps(found: list[Solution]) -> int:

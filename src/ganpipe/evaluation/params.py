@@ -42,7 +42,8 @@ class EvaluateParams(Section):
     )
     tolerance: float = Field(gt=0, lt=1, description="duality gap, relative to the objective, at which the SVM stops")
     seed: int = Field(
-        ge=0, description="of the validation split, the draws of few labels, and the randomly initialised discriminator"
+        ge=0,
+        description="of the validation split, draws of few labels, the untrained discriminator, the supervised search",
     )
 
     @field_validator("datasets")

@@ -125,12 +125,12 @@ def probe(
     train_labels: np.ndarray,
     fitting: int,
     test: Tensor | None,
-    test_labels: np.ndarray,
+    test_labels: np.ndarray | None,
     tolerance: float,
     label: str,
 ) -> Probe:
     """Fit the chosen C to the whole training set and look at the test set, once; without a `test` at neither."""
-    if test is None:
+    if test is None or test_labels is None:
         machine = choice.machine
         found = _answers(machine, train[fitting:], train_labels[fitting:])
         return Probe(choice, found, machine.score(train[:fitting], train_labels[:fitting]), machine.duality_gap_)

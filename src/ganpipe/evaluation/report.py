@@ -20,6 +20,7 @@ from ganpipe.models.pixels import freeze_on
 from ganpipe.models.store import kept_folders, load_config, load_discriminator
 from ganpipe.runtime import keep_freed_memory, mix_seed
 
+FURTHER = 8  # values of C beyond the authors' for features of another scale than theirs
 SUFFIXES = {"trained": "", "pixels": "_pixels", "random init": "_random_init"}  # of their metrics
 
 
@@ -37,6 +38,12 @@ class Evaluation:
     pixels: np.ndarray  # uint8 (n, S, S, 3)
     bars: dict[str, float]
     curve: dict[int, float]
+
+    @property
+    def tracked(self) -> dict[str, Any]:
+        """The metrics, and each class's accuracy."""
+        kind = "class" if "accuracy" in self.metrics else "class_validation"
+        return {**self.metrics, **{f"{kind}/{name}": accuracy for name, (accuracy, _, _) in self.by_class.items()}}
 
     @property
     def by_class(self) -> dict[str, tuple[float, float, float]]:
@@ -63,19 +70,25 @@ def evaluate(
         raise UserError(f"evaluate.layers names layer {last}, but the discriminator has {len(discriminator.convs)}")
     kept = kept_folders(weights) if params.kept else {}
     if params.kept and not kept:
-        raise UserError(f"evaluate.kept is true, but {weights} has none: set train.keep_every, and train again")
+        raise UserError(
+            f"evaluate.kept is true, but {weights} has none: train with a train.keep_every below train.steps"
+        )
     trained_on = config["corpus"]
     judge = Judge(params, labelled, discriminator.table.size, trained_on["resize"], device)
-    clean = None
+    clean, tests = None, len(labelled.rows("test"))
     if params.duplicates is not None and labelled.manifest["name"].startswith("cifar"):
-        clean = clean_rows(Path(params.duplicates), len(judge.labels["test"]))
+        clean = clean_rows(Path(params.duplicates).expanduser(), tests)
     found: dict[str, Finding] = {}
     bars: dict[str, float] = {}
     curve: dict[int, float] = {}
 
+    # What may come to no end is first, so that it costs nothing but itself.
+    on_labels = judge.supervised(discriminator.config) if params.supervised_trials else {}
+
     # The discriminator: all of it, and its layers.
     features = judge.of_network("trained", discriminator)
-    found["trained"] = judge.find("trained", features)
+    scaled = 0 if params.scaling == "none" else FURTHER
+    found["trained"] = judge.find("trained", features, scaled)
     if params.by_layer:
         for number, part in columns(discriminator, params.levers).items():
             name = f"layer {number}"
@@ -85,9 +98,8 @@ def evaluate(
 
     # The controls.
     untrained = _untrained(discriminator, params.seed, corpus, device)
-    found["random init"] = judge.find("random init", judge.of_network("random init", untrained))
-    found["pixels"] = judge.find("pixels", judge.of_pixels())
-    on_labels = judge.supervised(discriminator.config) if params.supervised_trials else {}
+    found["random init"] = judge.find("random init", judge.of_network("random init", untrained), scaled)
+    found["pixels"] = judge.find("pixels", judge.of_pixels(), FURTHER)
     bars = {**{name: each.probe.choice.accuracy for name, each in found.items()}, **bars}
     if on_labels:
         bars["supervised"] = on_labels[None].accuracy_validation
@@ -95,15 +107,16 @@ def evaluate(
     # The way there.
     for step, folder in kept.items():
         name, network = f"after {step:,} steps", load_discriminator(folder, device, params.average)
-        curve[step] = judge.choose(name, judge.of_network(name, network)["train"]).accuracy
-    curve[config.get("train", {}).get("steps", 0)] = bars["trained"]
+        curve[step] = judge.choose(name, judge.of_network(name, network, train_only=True)["train"]).accuracy
+    curve[config.get("step", config.get("train", {}).get("steps", 0))] = bars["trained"]
 
     metrics = {
         **_figures(found, params.test, clean),
         **_supervised_figures(on_labels),
         "features": size,
         "train_images": len(judge.labels["train"]),
-        "test_images": len(judge.labels["test"]),
+        "test_images": tests,
+        "seed": params.seed,
         # Unlike the paper's, such a discriminator has seen the training images, though never a label.
         "trained_on_this_set": all(trained_on.get(key) == labelled.manifest[key] for key in ("name", "title")),
     }
@@ -114,12 +127,12 @@ def evaluate(
 def _figures(found: dict[str, Finding], test: bool, clean: np.ndarray | None) -> dict[str, Any]:
     """Each representation's, under names that tell which: the headline first."""
     probes = {SUFFIXES[name]: each.probe for name, each in found.items()}
-    answers = found["trained"].probe.answers
     metrics: dict[str, Any] = {}
     if test:
-        low, high = wilson(answers.accuracy, len(answers.truth))
-        metrics |= {"accuracy": answers.accuracy, "accuracy_low": low, "accuracy_high": high}
         metrics |= {f"accuracy{suffix}": probe.answers.accuracy for suffix, probe in probes.items()}
+        for suffix, probe in probes.items():
+            low, high = wilson(probe.answers.accuracy, len(probe.answers.truth))
+            metrics |= {f"accuracy_low{suffix}": low, f"accuracy_high{suffix}": high}
     if test and clean is not None:
         metrics |= {f"accuracy_clean{suffix}": probe.answers.of(clean).accuracy for suffix, probe in probes.items()}
         metrics["test_images_clean"] = len(clean)

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 import ganpipe
 from ganpipe import files
 from ganpipe.errors import UserError
-from ganpipe.evaluation.few_labels import draw
+from ganpipe.evaluation.few_labels import draw, over_draws
 from ganpipe.evaluation.random_search import Journal, Setting, setting_of
 from ganpipe.models.dcgan import Discriminator, fold, initialise, place
 from ganpipe.models.pixels import freeze_on, to_network
@@ -67,15 +67,7 @@ class Supervised:
             "diverged": self.diverged,
             **self.setting._asdict(),
         }
-        if len(self.accuracies):
-            found["accuracy"] = self.accuracy
-        if len(self.accuracies) > 1:
-            deviation = float(self.accuracies.std(ddof=1))
-            found |= {
-                "accuracy_error": 1.96 * deviation / len(self.accuracies) ** 0.5,
-                "accuracy_deviation": deviation,
-            }
-        return found
+        return {**found, **over_draws(self.accuracies)}
 
 
 class Classifier(Discriminator):
@@ -110,14 +102,13 @@ def supervised(
     label: str,
     per_class: int | None = None,
     draws: Sequence[int] = range(1, 11),
-    test: bool = True,
 ) -> Supervised:
     """Fit each trial to the first `fitting` rows, score it on the others, train the best again, look at the test set.
 
-    `pixels` are uint8 (N, S, S, 3) by "train" and "test". `steps` is the most that a trial takes. The best is trained
-    again on all training images; with `per_class`, which fits every trial to so many labels a class, on each of the
-    `draws` from the first `fitting` rows; without `test` it is not trained again. Below `folder` is kept what is
-    finished: a call with the same arguments goes on from there, also with more trials.
+    `pixels` are uint8 (N, S, S, 3) and `labels` (N,) by split; without "test" the best is not trained again. `steps` is
+    the most that a trial takes. The best is trained again on all training images; with `per_class`, which fits every
+    trial to so many labels a class, on each of the `draws` from the first `fitting` rows. Below `folder` is kept what
+    is finished: a call with the same arguments goes on from there, also with more trials.
 
     Raises UserError when every trial diverges.
     """
@@ -129,7 +120,7 @@ def supervised(
     settings = [setting_of(seed, trial) for trial in range(trials)]
     determining = {
         "config": network_config,
-        "data": _digest([arrays[split] for split in ("train", "test") for arrays in (pixels, labels)]),
+        "data": _digest([arrays[split] for split in sorted(pixels) for arrays in (pixels, labels)]),
         "fitting": fitting,
         "per_class": per_class,
         "steps": steps,  # not the trials: more continue fewer
@@ -143,10 +134,9 @@ def supervised(
     classes, codes = np.unique(labels["train"], return_inverse=True)
     on_device = (torch.from_numpy(pixels["train"]).to(device), torch.from_numpy(codes).to(device))
     fit = partial(_fit, network_config, len(classes), precision, *on_device)
-    against = {
-        "validation": (pixels["train"][fitting:], labels["train"][fitting:]),
-        "test": (pixels["test"], labels["test"]),
-    }
+    against = {"validation": (pixels["train"][fitting:], labels["train"][fitting:])}
+    if "test" in pixels:
+        against["test"] = (pixels["test"], labels["test"])
 
     def accuracy(part: str, trial: int, number: int, progress: Progress) -> float | None:
         """Of one training, on that part; None where it diverges."""
@@ -186,7 +176,7 @@ def supervised(
     found = accuracies("validation", [(trial, CHOOSING) for trial in range(trials)], label)
     ranked = sorted((-each, trial) for trial, each in enumerate(found) if each is not None)
 
-    if ranked and not test:
+    if ranked and "test" not in against:
         return Supervised(settings[ranked[0][1]], -ranked[0][0], np.empty(0), found)
 
     # Train the best again; where that diverges on the other images, the next best.

@@ -25,15 +25,15 @@ def from_network(images: Tensor) -> np.ndarray:
 
 
 def minibatches(count: int, size: int = STATISTICS_BATCH) -> Iterator[np.ndarray]:
-    """Consecutive indices, `size` at a time; a shorter rest is left out, unless it is all there is."""
-    for start in range(0, max(min(1, count), count - size + 1), size):
+    """Consecutive indices, `size` at a time; the last may be fewer, as in the authors' code."""
+    for start in range(0, count, size):
         yield np.arange(start, min(count, start + size))
 
 
 def freeze_on(
     discriminator: Discriminator, count: int, read: Callable[[np.ndarray], np.ndarray], device: torch.device
 ) -> None:
-    """Freeze the batch-norm statistics as averages over the minibatches of 128 of a corpus of `count` images.
+    """Freeze the batch-norm statistics as averages over the minibatches of a corpus of `count` images.
 
     `read` takes indices to uint8 (n, H, W, 3).
     """

@@ -1,6 +1,7 @@
 """Networks on disk: safetensors and a `config.json`, in one folder. No pickle is read or written."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +20,7 @@ CONFIG = "config.json"
 KEPT = "kept"  # the subfolder of discriminators of the way, each a model's folder of its own: step-000001000
 
 
-def save_gan(folder: Path, networks: dict[str, Generator | Discriminator], about: dict[str, Any]) -> dict[str, str]:
+def save_gan(folder: Path, networks: Mapping[str, Generator | Discriminator], about: dict[str, Any]) -> dict[str, str]:
     """Write networks, with their frozen statistics, by name, and a config that says how to build them; their checksums.
 
     The names are `discriminator`, `generator` where there is one, and of averaged weights `generator_average` and

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
+from safetensors import SafetensorError
+from torch import Tensor
 
 from ganpipe import files
-from ganpipe.models.dcgan import Discriminator, place
+from ganpipe.models.dcgan import Discriminator, fold, place
 from ganpipe.runtime import from_the_first, world
 from ganpipe.training.params import TrainParams
 
@@ -31,11 +33,33 @@ def save(path: Path, networks: Networks) -> None:
 
 
 def load(path: Path, like: Networks, device: torch.device) -> Networks:
-    """The networks of `path`, built like the ones in training; for all processes that share the training."""
-    state = from_the_first(safetensors.torch.load_file(path) if world()[0] == 0 else None) or {}
-    found = {}
-    for name, each in like.items():
-        found[name] = Discriminator(**each.config)
-        found[name].load_state_dict({key: state[f"{name}/{key}"] for key in found[name].state_dict()})
-        place(found[name], device)
-    return found
+    """The networks of `path`, built like the ones in training; none where the file is missing or damaged.
+
+    For all processes that share the training.
+    """
+    state = from_the_first(_read(path) if world()[0] == 0 else None)
+    if state is None:
+        return {}
+    networks = {name: place(Discriminator(**each.config), device) for name, each in like.items()}
+    _fill(networks, state)
+    return networks
+
+
+def frozen(path: Path, like: Networks) -> Networks:
+    """The networks of `path`, with the plain weights and the frozen statistics that they were saved with."""
+    networks = {name: fold(Discriminator(**each.config)) for name, each in like.items()}
+    _fill(networks, safetensors.torch.load_file(path))
+    return networks
+
+
+def _fill(networks: Networks, state: dict[str, Tensor]) -> None:
+    for name, each in networks.items():
+        each.load_state_dict({key: state[f"{name}/{key}"] for key in each.state_dict()})
+
+
+def _read(path: Path) -> dict[str, Tensor] | None:
+    try:
+        return safetensors.torch.load_file(path)
+    except (OSError, SafetensorError) as error:
+        print(f"warning: {path} is missing or damaged, so it is left out: {error}", flush=True)
+        return None

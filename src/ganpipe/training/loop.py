@@ -22,7 +22,6 @@ from ganpipe.runtime import any_of, choose_precision, from_the_first, keep_freed
 from ganpipe.training import checkpoint, health, kept
 from ganpipe.training.batches import FREEZING, SAMPLES, WEIGHTS, Batches, noise
 from ganpipe.training.curves import Means, Row
-from ganpipe.training.kept import Networks
 from ganpipe.training.params import TrainParams
 from ganpipe.training.signals import Signals
 from ganpipe.training.step import Step
@@ -44,7 +43,7 @@ class Trained:
     curves: list[Row]
     warnings: list[str]  # sentences of `health`
     samples: dict[int, Path]  # pictures by step
-    kept: dict[int, Networks]  # discriminators of the way, by step
+    kept: dict[int, Path]  # discriminators of the way, their statistics frozen, as `kept` writes them, by step
     precision: str
 
 
@@ -142,11 +141,17 @@ def train(
 
     # Freeze the statistics that inference uses.
     generator_average = update.generator_average.network if update.generator_average else None
-    of_the_way = {step: kept.load(path, judges, device) for step, path in keeping.items() if step < params.steps}
     for drawing in filter(None, (generator, generator_average)):
         freeze_statistics(drawing, _frozen_noise(params, device))
-    for judging in (*judges.values(), *(each for networks in of_the_way.values() for each in networks.values())):
+    for judging in judges.values():
         freeze_on(fold(judging), len(images), images.pixels, device)
+    of_the_way = {}
+    for step, path in keeping.items():
+        if step < params.steps and (networks := kept.load(path, judges, device)):
+            for judging in networks.values():
+                freeze_on(fold(judging), len(images), images.pixels, device)
+            of_the_way[step] = path.with_name(f"frozen-{path.name}")
+            kept.save(of_the_way[step], networks)
     return Trained(
         generator,
         discriminator,
@@ -183,7 +188,7 @@ def _what_determines(
     # Only a falling learning rate looks ahead to the end.
     looks_ahead = {params.schedule, params.discriminator_schedule} - {None, "constant"}
     return {
-        **params.model_dump(exclude=set() if looks_ahead else {"steps"}),
+        **params.model_dump(exclude={"keep_every"} if looks_ahead else {"keep_every", "steps"}),
         "images": images.digest,
         "device": device.type,
         "precision": str(precision),
@@ -222,10 +227,10 @@ def _refuse_divergence(step: int, row: Row, work: Path) -> None:
     """Before anything is kept of it: a checkpoint is never of a training that is lost."""
     lost = [name for name, value in row.items() if not math.isfinite(value)]
     if lost:
-        kept = checkpoint.newest(work)
+        last = checkpoint.newest(work)
         raise UserError(
             f"the training diverged before step {step:,}: {', '.join(lost)} no longer finite. "
-            + (f"The last good checkpoint is {kept}. " if kept else "There is no checkpoint yet. ")
+            + (f"The last good checkpoint is {last}. " if last else "There is no checkpoint yet. ")
             + "Lower train.learning_rate, or set train.precision to fp32 if it is not: a new training begins with that"
         )
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from ganpipe import files
 from ganpipe.corpus.shards import Images
+from ganpipe.models.dcgan import Discriminator
 from ganpipe.models.store import KEPT, save_gan
+from ganpipe.training import kept
 from ganpipe.training.loop import Trained
 from ganpipe.training.params import TrainParams
 
@@ -19,8 +21,6 @@ def save(trained: Trained, params: TrainParams, images: Images, out: Path) -> st
         shutil.copyfile(trained.samples[params.steps], draft / "samples.png")
         corpus = {**images.manifest["corpus"], "images": len(images), "resize": images.manifest["resize"]}
         about = {"train": params.model_dump(), "precision": trained.precision, "corpus": corpus}
-        for step, judges in trained.kept.items():
-            save_gan(draft / KEPT / f"step-{step:09}", dict(judges), {**about, "step": step})
         networks = {
             "generator": trained.generator,
             "discriminator": trained.discriminator,
@@ -28,4 +28,7 @@ def save(trained: Trained, params: TrainParams, images: Images, out: Path) -> st
             "discriminator_average": trained.discriminator_average,
         }
         held = {name: network for name, network in networks.items() if network is not None}
+        judges = {name: network for name, network in held.items() if isinstance(network, Discriminator)}
+        for step, path in trained.kept.items():  # one at a time: there may be many
+            save_gan(draft / KEPT / f"step-{step:09}", kept.frozen(path, judges), {**about, "step": step})
         return save_gan(draft, held, about)["discriminator"]
