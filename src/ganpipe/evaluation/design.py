@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-BLOCK = 1 << 23  # numbers in a block of rows: few enough to stay in a cache between the two products made with it
+BLOCK = 1 << 24  # bytes of a block of rows: few enough to stay in a cache between the two products made with it
 SMALL = 1 << 20  # numbers in the features up to which products are in double precision, at no cost worth counting
 
 # Of the scores (rows, k) of a block and which rows they are, what is to be multiplied with these rows.
@@ -54,7 +54,7 @@ class Design:
 
     def blocks(self) -> Iterator[tuple[slice, Tensor]]:
         """Rows and their numbers, in order. A block's memory is used again for the next."""
-        step = max(1, BLOCK // self.features.shape[1])
+        step = max(1, BLOCK // (self.features.shape[1] * self.dtype.itemsize))
         room: Tensor | None = None
         for start in range(0, self.rows, step):
             rows = slice(start, min(start + step, self.rows))
@@ -121,7 +121,7 @@ class Design:
         if self._kernel is None:
             shape = (self.rows, self.rows)
             self._kernel = torch.full(shape, self.constant**2, dtype=torch.float64, device=self.device)
-            for part in torch.split(self.features, max(1, BLOCK // self.rows), dim=1):
+            for part in torch.split(self.features, max(1, BLOCK // (self.rows * torch.float64.itemsize)), dim=1):
                 columns = part.double()
                 self._kernel.addmm_(columns, columns.T)
         return self._kernel
@@ -129,9 +129,10 @@ class Design:
     def sample(self, count: int) -> tuple[Tensor, Tensor]:
         """`count` of the rows (all, where there are no more), the constant last, and their kernel; made once."""
         if count not in self._samples:
-            order = np.random.default_rng(0).permutation(self.rows)[:count]
-            chosen = self.features[torch.from_numpy(np.sort(order)).to(self.device)].to(self.dtype)
-            rows = torch.nn.functional.pad(chosen, (0, 1), value=self.constant)
+            order = np.sort(np.random.default_rng(0).permutation(self.rows)[:count])
+            rows = torch.full((len(order), self.columns), self.constant, dtype=self.dtype, device=self.device)
+            for room, row in zip(rows, order.tolist(), strict=True):  # one at a time: together they would be held twice
+                room[:-1] = self.features[row]
             self._samples[count] = rows, rows @ rows.T
         return self._samples[count]
 
