@@ -69,3 +69,16 @@ def test_mixed_seeds_differ_and_stay() -> None:
     assert len(seeds) == 900
     assert runtime.mix_seed(0, 1, 2) == 1535930435702422785  # a checkpoint made elsewhere must find the same noise
     assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+@pytest.mark.parametrize(("said", "expected"), [("1", True), ("0", False), ("", False)])
+def test_deterministic_algorithms_are_for_who_asks(said: str, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANPIPE_DETERMINISTIC", said)
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")  # the user's own stays
+    monkeypatch.setenv("GANPIPE_DEVICE", "cpu")
+    try:
+        runtime.choose_device()
+        assert torch.are_deterministic_algorithms_enabled() == expected
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"

@@ -24,6 +24,9 @@ def choose_device() -> "torch.device":
     """GANPIPE_DEVICE (cpu, cuda, cuda:1) where it is set, else a GPU where there is one, else the CPU."""
     import torch
 
+    if os.environ.get("GANPIPE_DETERMINISTIC", "").strip() not in ("", "0"):
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
+        torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.allow_tf32 = False  # fp32 is what it says; who wants it faster takes bf16
     given = os.environ.get("GANPIPE_DEVICE", "").strip()
     wanted = given or ("cuda" if torch.cuda.is_available() else "cpu")

@@ -272,6 +272,28 @@ def test_all_that_determines_a_training_tells_its_work_from_others(
         patch.setattr(torch, "get_num_threads", lambda: 77)
         others = key()
     assert key() != others
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: True)
+        others = key()
+    assert key() != others
+    assert key() == key(keep_every=5)  # which changes no weight
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"updates": "simultaneous", "objective": "relativistic", "r1": 1.0, "r2": 1.0, "average": 0.9},
+        {"normalisation": "spectral", "augment": "diffaugment", "rotation": 1.0, "schedule": "cosine"},
+        {"normalisation": "none", "objective": "wasserstein", "gradient_penalty": 1.0},
+    ],
+)
+def test_deterministic_algorithms_suffice(changes: dict[str, Any], corpus: Images) -> None:
+    torch.use_deterministic_algorithms(True)  # with which an operation that has no such algorithm raises
+    try:
+        train(train_params(steps=4, **changes), corpus, CPU)
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 def test_all_networks_end_frozen_and_folded(corpus: Images) -> None:

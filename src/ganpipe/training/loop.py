@@ -191,6 +191,7 @@ def _what_determines(
         **params.model_dump(exclude={"keep_every"} if looks_ahead else {"keep_every", "steps"}),
         "images": images.digest,
         "device": device.type,
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
         "precision": str(precision),
         # Sums are split over a CPU's threads and over processes, so their numbers show in the last digits.
         "threads": torch.get_num_threads() if device.type == "cpu" else None,
