@@ -3,7 +3,8 @@
     python benchmarks/levers.py [WEIGHTS] [--quick] [--json PATH]
 
 It wants what `make repro` leaves. Everything is chosen on the validation split; the test set is looked at by the chosen
-setting alone, once, at the end. `--quick` takes the first 5,000 training images.
+setting alone, once, at the end. `--quick` takes the first 5,000 training images. For the layers there is
+`evaluate.by_layer`.
 """
 
 import sys
@@ -60,8 +61,6 @@ def main() -> None:
 
     # One at a time.
     alone = {name: changes for name, changes in ALONE.items() if True in network or "average" not in changes}
-    depth = len(network[False].convs)
-    alone |= {f"without_layers_to_{n}": {"layers": list(range(n + 1, depth + 1))} for n in range(1, depth)}
     base = attempt("paper", alone.pop("paper"))
     gains = {name: attempt(name, changes) - base for name, changes in alone.items()}
 
