@@ -28,7 +28,7 @@ repro: setup  ## Run the whole pipeline: what is up to date is not run again
 	@dvc repro
 
 exp: setup  ## Compare the experiments in the terminal: what differs, and the accuracies
-	@COLUMNS=$${COLUMNS:-200} dvc exp show --only-changed --drop '^(?!Experiment$$|(.*:)?accuracy(_validation|_random_init|_pixels)?$$|(.*:)?($(SECTIONS))\.\w+$$)'
+	@COLUMNS=$${COLUMNS:-200} dvc exp show --only-changed --drop '^(?!Experiment$$|(.*:)?accuracy(_validation|(_clean)?(_\d+_a_class)?(_random_init|_pixels|_supervised)?)$$|(.*:)?($(SECTIONS))\.\w+$$)'
 
 test: setup  ## Run the tests
 	@python -m pytest

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
+import pytest
 import torch
 from models.test_theano import released
 
@@ -90,6 +91,25 @@ def test_check_accepts_the_shipped_settings_and_finds_a_fault_in_any_section() -
     ]
     stray = check(shipped + "\nanalyse:\n  walks: 3\n")
     assert stray.stderr.startswith("error: params.yaml: no stage reads the section analyse; the stages are download,")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("  name: cifar10 ", "  name: folder ", "download.name is folder: set download.path"),
+        ("  side: 32 ", "  side: 64 ", "preprocess.side is 64, but dcgan32 takes 32"),
+        ("  kept: false ", "  kept: true ", "evaluate.kept is true: set train.keep_every"),
+        ("  average: false ", "  average: true ", "evaluate.average is true: set train.average"),
+        ("  layers:  ", "  layers: [7] ", "evaluate.layers names more than the 6 of dcgan32"),
+        ("  weights:  ", "  weights: nowhere ", "evaluate.weights is nowhere, which is no folder"),
+        ("  duplicates:  ", "  duplicates: nowhere ", "evaluate.duplicates is nowhere, which is no file"),
+    ],
+)
+def test_check_finds_what_does_not_go_together(old: str, new: str, said: str) -> None:
+    shipped = (ROOT / "params.yaml").read_text()
+    assert shipped.count(old) == 1
+    done = check(shipped.replace(old, new))
+    assert (done.returncode, done.stderr) == (1, f"error: params.yaml: {said}\n")
 
 
 def imported(*arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -42,16 +42,6 @@ def test_a_longer_training_has_those_of_the_shorter_one_that_it_continues(corpus
     assert longer[6].read_bytes() != longer[12].read_bytes()
 
 
-def test_those_before_keeping_began_are_missing_and_said_so(corpus: Images, capsys: pytest.CaptureFixture[str]) -> None:
-    train(train_params(steps=12), corpus, CPU)
-    capsys.readouterr()
-    longer = train(train_params(steps=20, keep_every=6), corpus, CPU)
-    said = capsys.readouterr().out
-    assert "continuing at step 12" in said
-    assert sorted(longer.kept) == [18]
-    assert "kept-000000006.safetensors is missing or damaged, so it is left out" in said
-
-
 def test_a_damaged_one_does_not_lose_the_training(corpus: Images, capsys: pytest.CaptureFixture[str]) -> None:
     params = train_params(steps=20, keep_every=6)
     train(params, corpus, CPU)

@@ -116,6 +116,8 @@ def choose(train: Tensor, labels: np.ndarray, fitting: int, candidates: Sequence
             best = Choice(C, tried, machine)
     if best is None:
         raise ValueError("there are no candidates for C")
+    if best.C in (min(tried), max(tried)):
+        print(f"warning: {label}: the best C, {best.C:.3g}, is at the end of those that were tried", flush=True)
     return best
 
 

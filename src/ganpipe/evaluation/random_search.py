@@ -26,6 +26,9 @@ class Setting(NamedTuple):
     shift: int  # pixels, at most, by which images are moved in each direction
     length: float  # share of the steps that may be taken
 
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {value:.3g}" for name, value in self._asdict().items())
+
 
 def _between(low: float, high: float) -> Callable[[np.random.Generator], float]:
     """Log-uniform."""

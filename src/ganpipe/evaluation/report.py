@@ -78,6 +78,8 @@ def evaluate(
     clean, tests = None, len(labelled.rows("test"))
     if params.duplicates is not None and labelled.manifest["name"].startswith("cifar"):
         clean = clean_rows(Path(params.duplicates).expanduser(), tests)
+    elif params.duplicates is not None:
+        print(f"evaluate.duplicates lists images of CIFAR: it says nothing of {labelled.manifest['name']}", flush=True)
     found: dict[str, Finding] = {}
     bars: dict[str, float] = {}
     curve: dict[int, float] = {}

@@ -187,7 +187,7 @@ def supervised(
             print(f"warning: {label}: trial {trial + 1} diverges when it is trained again", flush=True)
             continue
         best = Supervised(settings[trial], -negative, np.array(tested), found)
-        print(f"{label}: {best.accuracy:.2%} on test with trial {trial + 1} of {trials}, {settings[trial]}", flush=True)
+        print(f"{label}: {best.accuracy:.2%} on test with trial {trial + 1} of {trials}: {settings[trial]}", flush=True)
         return best
     raise UserError(f"{label}: none of {trials} trials came to its end: {journal.path} has their settings")
 

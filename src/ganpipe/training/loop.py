@@ -188,7 +188,7 @@ def _what_determines(
     # Only a falling learning rate looks ahead to the end.
     looks_ahead = {params.schedule, params.discriminator_schedule} - {None, "constant"}
     return {
-        **params.model_dump(exclude={"keep_every"} if looks_ahead else {"keep_every", "steps"}),
+        **params.model_dump(exclude=set() if looks_ahead else {"steps"}),
         "images": images.digest,
         "device": device.type,
         "deterministic": torch.are_deterministic_algorithms_enabled(),
