@@ -136,6 +136,20 @@ def test_where_the_test_set_is_not_looked_at_its_labels_have_no_say(small: Part,
     assert len(found.answers.truth) == len(found.pixels) < len(small.rows("train")) / 4
 
 
+def test_test_labels_have_no_say_in_any_choice(small: Part, corpus: Images, weights: Path) -> None:
+    asked = PARAMS.model_copy(update={"labels_per_class": [5], "draws": 2})
+    honest, wrong = (
+        evaluate(asked, weights, corpus, part, CPU)
+        for part in (small, Part(small.folder, small.chosen, wrong=("test",)))
+    )
+    chosen = {name for name in honest.metrics if name.startswith(("C", "accuracy_validation", "accuracy_train"))}
+    assert len(chosen) > 8
+    assert all(honest.metrics[name] == wrong.metrics[name] for name in chosen)
+    assert (honest.answers.predicted == wrong.answers.predicted).all()
+    assert wrong.metrics["accuracy"] < 0.3 < honest.metrics["accuracy"]
+    assert wrong.metrics["accuracy_5_a_class"] < 0.3 < honest.metrics["accuracy_5_a_class"]
+
+
 def test_layers_are_measured_each_by_itself(small: Part, corpus: Images, weights: Path) -> None:
     bars = evaluate(PARAMS.model_copy(update={"by_layer": True, "test": False}), weights, corpus, small, CPU).bars
     assert list(bars) == ["trained", "random init", "pixels", *(f"layer {number}" for number in range(1, 7))]

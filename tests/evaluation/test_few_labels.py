@@ -84,20 +84,15 @@ def test_metrics_are_mean_error_and_deviation() -> None:
     }
 
 
-@pytest.mark.parametrize(("candidates", "further", "expected"), [(CANDIDATES, 0, CANDIDATES), ((1.0, 10.0), 30, ())])
-def test_a_best_C_at_the_end_is_continued_where_that_is_wanted(
-    candidates: tuple[float, ...], further: int, expected: tuple[float, ...]
-) -> None:
+def test_the_range_of_C_is_continued_only_where_that_is_wanted() -> None:
     X, y = digits(500)
-    features = torch.from_numpy(X)
-    found = few_labels(
-        features[:300], y[:300], 200, features[300:], y[300:], 5, 2, 3, 0, "t", further, candidates=candidates
-    )
-    if expected:
-        assert sorted(found.validation) == sorted(expected)
-    else:
-        assert min(found.validation) < found.C < max(found.validation)
-        assert set(candidates) < set(found.validation)
+    features, candidates = torch.from_numpy(X), (1.0, 10.0)
+    given = (features[:300], y[:300], 200, features[300:], y[300:], 5, 2, 3, 0, "t")
+    fixed, free = (few_labels(*given, further=further, candidates=candidates) for further in (0, 30))
+    assert sorted(fixed.validation) == sorted(candidates)
+    assert set(candidates) < set(free.validation)
+    assert min(free.validation) < free.C < max(free.validation)
+    assert free.validation[free.C] == max(free.validation.values())
 
 
 def test_a_best_C_at_the_end_is_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
