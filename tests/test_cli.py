@@ -10,14 +10,12 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
-import pytest
 import torch
 from models.test_theano import released
 
 from ganpipe.corpus.shards import write_pixels
 from ganpipe.models.norm import BatchNorm
 from ganpipe.models.store import load_discriminator
-from support.graph import ROOT
 
 GANPIPE = Path(sys.executable).with_name("ganpipe")
 
@@ -71,45 +69,6 @@ def test_ui_serves_mlflow_on_loopback_and_names_the_page_that_compares(empty_sto
         f"MLflow: {here} (Ctrl-C ends it)",
         f"which training is better: {here}/#/experiments/{experiment}/runs?viewStateShareKey=ganpipe",
     ]
-
-
-def check(text: str) -> subprocess.CompletedProcess[str]:
-    Path("params.yaml").write_text(text)
-    return subprocess.run([GANPIPE, "check"], capture_output=True, text=True, check=False)
-
-
-def test_check_accepts_the_shipped_settings_and_finds_a_fault_in_any_section() -> None:
-    shipped = (ROOT / "params.yaml").read_text()
-    assert check(shipped).returncode == 0
-    late = check(shipped.replace("  tolerance: 0.001", "  tolerance: 2"))
-    assert late.returncode == 1
-    assert late.stderr == "error: params.yaml: evaluate.tolerance: input should be less than 1, not 2\n"
-    several = check(shipped.replace("  tolerance: 0.001", "  tolerance: 2").replace("  radius: 0 ", "  radius: -1 "))
-    assert [line.split(":")[2].strip() for line in several.stderr.splitlines()] == [
-        "dedupe.radius",
-        "evaluate.tolerance",
-    ]
-    stray = check(shipped + "\nanalyse:\n  walks: 3\n")
-    assert stray.stderr.startswith("error: params.yaml: no stage reads the section analyse; the stages are download,")
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "said"),
-    [
-        ("  name: cifar10 ", "  name: folder ", "download.name is folder: set download.path"),
-        ("  side: 32 ", "  side: 64 ", "preprocess.side is 64, but dcgan32 takes 32"),
-        ("  kept: false ", "  kept: true ", "evaluate.kept is true: set train.keep_every"),
-        ("  average: false ", "  average: true ", "evaluate.average is true: set train.average"),
-        ("  layers:  ", "  layers: [7] ", "evaluate.layers names more than the 6 of dcgan32"),
-        ("  weights:  ", "  weights: nowhere ", "evaluate.weights is nowhere, which is no folder"),
-        ("  duplicates:  ", "  duplicates: nowhere ", "evaluate.duplicates is nowhere, which is no file"),
-    ],
-)
-def test_check_finds_what_does_not_go_together(old: str, new: str, said: str) -> None:
-    shipped = (ROOT / "params.yaml").read_text()
-    assert shipped.count(old) == 1
-    done = check(shipped.replace(old, new))
-    assert (done.returncode, done.stderr) == (1, f"error: params.yaml: {said}\n")
 
 
 def imported(*arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -35,6 +35,17 @@ def main() -> None:
     distances.add_argument("--samples", type=int, help="so many images of each; all that there are otherwise")
     distances.add_argument("--seed", type=int, default=0, help="of every draw (default: %(default)s)")
     distances.add_argument("--out", type=Path, help="a JSON file for the figures")
+    distances.add_argument(
+        "--network", type=Path, help="the model whose features to compare by, instead of Inception: see classifier"
+    )
+    classifier = commands.add_parser(
+        "classifier", help="train a small classifier whose features distances can be measured on, without Inception"
+    )
+    classifier.add_argument("images", type=Path, help="a labelled set, such as data/evaluation/cifar10")
+    classifier.add_argument("--out", type=Path, default=Path("models/classifier"), help="default: %(default)s")
+    classifier.add_argument("--width", type=int, default=32, help="filters of the first layer (default: %(default)s)")
+    classifier.add_argument("--steps", type=int, default=3000, help="of 128 images each (default: %(default)s)")
+    classifier.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     arguments = parser.parse_args()
     if arguments.command == "ui":
         _ui(arguments.port)
@@ -42,66 +53,12 @@ def main() -> None:
         _import_theano(arguments)
     elif arguments.command == "distances":
         _distances(arguments)
+    elif arguments.command == "classifier":
+        _classifier(arguments)
     else:
-        _check()
+        from ganpipe import checks
 
-
-def _check() -> None:
-    from ganpipe.corpus.params import DownloadParams, PreprocessParams
-    from ganpipe.dedupe.params import DedupeParams
-    from ganpipe.evaluation.params import EvaluateParams
-    from ganpipe.settings import Section, load_params, read_params
-    from ganpipe.training.params import TrainParams
-
-    models: dict[str, type[Section]] = {
-        "download": DownloadParams,
-        "dedupe": DedupeParams,
-        "preprocess": PreprocessParams,
-        "train": TrainParams,
-        "evaluate": EvaluateParams,
-    }
-    faults = [
-        f"params.yaml: no stage reads the section {section}; the stages are {', '.join(models)}"
-        for section in read_params()
-        if section not in models
-    ]
-    for section, model in models.items():
-        try:
-            load_params(model, section)
-        except UserError as error:
-            faults.append(str(error))
-    if not faults:
-        faults = _between_sections()
-    if faults:
-        raise UserError("\nerror: ".join(faults))
-
-
-def _between_sections() -> list[str]:
-    """What each section allows, but not together."""
-    from ganpipe.corpus.catalogue import FOLDER
-    from ganpipe.corpus.params import DownloadParams, PreprocessParams
-    from ganpipe.evaluation.params import EvaluateParams
-    from ganpipe.models.dcgan import ARCHITECTURES
-    from ganpipe.settings import load_params
-    from ganpipe.training.params import TrainParams
-
-    download, preprocess = load_params(DownloadParams, "download"), load_params(PreprocessParams, "preprocess")
-    train, evaluate = load_params(TrainParams, "train"), load_params(EvaluateParams, "evaluate")
-    table, own = ARCHITECTURES[train.network], evaluate.weights is None
-    layers = len(table.discriminator)
-    rules = {
-        f"download.name is {FOLDER}: set download.path": download.name == FOLDER and not download.path,
-        f"preprocess.side is {preprocess.side}, but {train.network} takes {table.size}": preprocess.side != table.size,
-        "evaluate.kept is true: set train.keep_every": own and evaluate.kept and not train.keep_every,
-        "evaluate.average is true: set train.average": own and evaluate.average and not train.average,
-        f"evaluate.layers names more than the {layers} of {train.network}": own
-        and max(evaluate.layers or [1]) > layers,
-        f"evaluate.weights is {evaluate.weights}, which is no folder": not own
-        and not Path(str(evaluate.weights)).is_dir(),
-        f"evaluate.duplicates is {evaluate.duplicates}, which is no file": evaluate.duplicates is not None
-        and not Path(evaluate.duplicates).expanduser().is_file(),
-    }
-    return [f"params.yaml: {rule}" for rule, broken in rules.items() if broken]
+        checks.check()
 
 
 def _import_theano(arguments: argparse.Namespace) -> None:
@@ -111,15 +68,14 @@ def _import_theano(arguments: argparse.Namespace) -> None:
     from ganpipe.models import theano
     from ganpipe.models.dcgan import ARCHITECTURES
     from ganpipe.models.pixels import freeze_on
-    from ganpipe.models.store import save_gan
+    from ganpipe.models.store import refuse_generator, save_gan
     from ganpipe.runtime import choose_device
 
     if arguments.network is not None and arguments.network not in ARCHITECTURES:
         raise UserError(f"there is no network {arguments.network}, choose from {', '.join(ARCHITECTURES)}")
     if arguments.layers is not None and arguments.layers < 1:
         raise UserError(f"--layers is {arguments.layers}: it is a number from 1")
-    if (arguments.out / "generator.safetensors").exists():
-        raise UserError(f"{arguments.out} holds a trained generator: choose another folder by --out")
+    refuse_generator(arguments.out)
     network = theano.load_discriminator(arguments.folder, arguments.network, arguments.layers)
     folder, _, split = arguments.images.partition(":")
     images, size = Images(Path(folder)), network.table.size
@@ -146,11 +102,31 @@ def _distances(arguments: argparse.Namespace) -> None:
         raise UserError(f"--seed is {arguments.seed}: it is a number from 0")
     if arguments.out is not None and arguments.out.is_dir():
         raise UserError(f"--out is {arguments.out}, a folder: name a file")
-    found = compare(arguments.real, arguments.generated, arguments.samples, arguments.seed, choose_device())
+    found = compare(
+        arguments.real, arguments.generated, arguments.samples, arguments.seed, choose_device(), arguments.network
+    )
     for name, value in found.items():
         print(f"{name:<{max(map(len, found))}}  {value:.5g}")
     if arguments.out is not None:
         files.write_json(arguments.out, found)
+
+
+def _classifier(arguments: argparse.Namespace) -> None:
+    from ganpipe.corpus.shards import Images
+    from ganpipe.evaluation import classifier
+    from ganpipe.models.store import refuse_generator
+    from ganpipe.runtime import choose_device
+
+    for name, fewest in (("width", 1), ("steps", 1), ("seed", 0)):
+        if getattr(arguments, name) < fewest:
+            raise UserError(f"--{name} is {getattr(arguments, name)}: it is a number from {fewest}")
+    refuse_generator(arguments.out)
+    images = Images(arguments.images)
+    trained = classifier.train(images, arguments.width, arguments.steps, arguments.seed, choose_device())
+    classifier.save(arguments.out, trained, images, arguments.steps, arguments.seed)
+    if trained.accuracy is not None:
+        print(f"{trained.accuracy:.2%} of the test images are told right")
+    print(f"{arguments.out}: name it by --network of ganpipe distances")
 
 
 def _ui(port: int) -> None:

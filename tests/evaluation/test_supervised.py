@@ -69,13 +69,13 @@ def always(option: Any) -> Callable[[np.random.Generator], Any]:
 def fits(monkeypatch: pytest.MonkeyPatch) -> Fits:
     """Every training from now on."""
     seen: Fits = []
-    fit = module._fit
+    fit = module.fit
 
     def watched(*arguments: Any) -> Classifier:
         seen.append((arguments[5], arguments[8]))
         return fit(*arguments)
 
-    monkeypatch.setattr(module, "_fit", watched)
+    monkeypatch.setattr(module, "fit", watched)
     return seen
 
 
@@ -133,13 +133,13 @@ def test_where_the_test_set_is_not_looked_at_the_best_is_not_trained_again(fits:
 
 def test_the_test_set_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     looks = []
-    predicted = module._predicted
+    predicted = module.predict
 
     def watched(network: Classifier, precision: torch.dtype, pixels: np.ndarray, device: torch.device) -> np.ndarray:
         looks.append(len(pixels))
         return predicted(network, precision, pixels, device)
 
-    monkeypatch.setattr(module, "_predicted", watched)
+    monkeypatch.setattr(module, "predict", watched)
     search()
     assert looks == [TRAIN - FITTING] * 3 + [TEST]
 
@@ -290,7 +290,7 @@ def test_scores_that_are_no_numbers_are_a_divergence() -> None:
     network = fitted(PLAIN, 1)
     network.head.bias.data[3] = torch.nan
     with pytest.raises(module.Diverged):
-        module._predicted(network, torch.float32, digits()[0]["test"], CPU)
+        module.predict(network, torch.float32, digits()[0]["test"], CPU)
 
 
 def test_where_every_trial_diverges_a_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,14 +304,14 @@ def test_where_the_best_diverges_again_the_next_best_is_taken(
 ) -> None:
     first = search()
     elsewhere("again", monkeypatch)
-    fit, best = module._fit, first.trials.index(first.accuracy_validation)
+    fit, best = module.fit, first.trials.index(first.accuracy_validation)
 
     def ill(*arguments: Any) -> Classifier:
         if len(arguments[5]) == TRAIN and arguments[8][1] == best:
             raise module.Diverged
         return fit(*arguments)
 
-    monkeypatch.setattr(module, "_fit", ill)
+    monkeypatch.setattr(module, "fit", ill)
     second = search()
     assert f"trial {best + 1} diverges when it is trained again" in capsys.readouterr().out
     assert second.accuracy_validation == sorted(each for each in first.trials if each is not None)[-2]
@@ -346,7 +346,7 @@ def fitted(
     pixels, labels = digits()
     of_train = torch.from_numpy(pixels["train"]), torch.from_numpy(labels["train"])
     progress = progress or Progress("t", 1, "images", silent=True)
-    return module._fit(config, 10, torch.float32, *of_train, np.arange(count), setting, steps, (0, 0, 0), progress)
+    return module.fit(config, 10, torch.float32, *of_train, np.arange(count), setting, steps, (0, 0, 0), progress)
 
 
 @pytest.mark.parametrize("normalisation", ["batch", "spectral", "none"])

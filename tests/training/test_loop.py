@@ -365,3 +365,10 @@ def test_a_signal_saves_at_once(corpus: Images, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(KeyboardInterrupt):
         train(train_params(), corpus, CPU, stop)
     assert steps == [4, 9]
+
+
+def test_a_signal_that_comes_with_the_first_picture_saves_too(corpus: Images, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = saved_steps(monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        train(train_params(), corpus, CPU, on_samples=lambda step, path: signal.raise_signal(signal.SIGTERM))
+    assert steps == [1]

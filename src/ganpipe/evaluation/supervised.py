@@ -133,7 +133,7 @@ def supervised(
     journal = Journal(work / "trials.jsonl")
     classes, codes = np.unique(labels["train"], return_inverse=True)
     on_device = (torch.from_numpy(pixels["train"]).to(device), torch.from_numpy(codes).to(device))
-    fit = partial(_fit, network_config, len(classes), precision, *on_device)
+    fit_on = partial(fit, network_config, len(classes), precision, *on_device)
     against = {"validation": (pixels["train"][fitting:], labels["train"][fitting:])}
     if "test" in pixels:
         against["test"] = (pixels["test"], labels["test"])
@@ -147,8 +147,8 @@ def supervised(
         setting, before = settings[trial], progress.done
         images, truth = against[part]
         try:
-            network = fit(rows, setting, _steps(setting, steps), (seed, trial, number), progress)
-            predicted = _predicted(network, precision, images, device)
+            network = fit_on(rows, setting, _steps(setting, steps), (seed, trial, number), progress)
+            predicted = predict(network, precision, images, device)
         except Diverged:
             progress.total -= _images(setting, steps) - (progress.done - before)  # which it will not see
             return None
@@ -192,7 +192,7 @@ def supervised(
     raise UserError(f"{label}: none of {trials} trials came to its end: {journal.path} has their settings")
 
 
-def _fit(
+def fit(
     config: dict[str, Any],
     classes: int,
     precision: torch.dtype,
@@ -255,7 +255,7 @@ def _distorted(pixels: Tensor, rows: Tensor, setting: Setting) -> Tensor:
 
 
 @torch.no_grad()
-def _predicted(network: Classifier, precision: torch.dtype, pixels: np.ndarray, device: torch.device) -> np.ndarray:
+def predict(network: Classifier, precision: torch.dtype, pixels: np.ndarray, device: torch.device) -> np.ndarray:
     found = []
     for start in range(0, len(pixels), SCORED):
         images = to_network(torch.from_numpy(pixels[start : start + SCORED]).to(device))

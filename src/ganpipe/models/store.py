@@ -17,6 +17,7 @@ from ganpipe.models.dcgan import Discriminator, Generator, fold, place
 
 N = TypeVar("N", bound=nn.Module)
 CONFIG = "config.json"
+DCGAN, CLASSIFIER = "dcgan", "classifier"  # what the weights were trained for
 KEPT = "kept"  # the subfolder of discriminators of the way, each a model's folder of its own: step-000001000
 
 
@@ -35,8 +36,14 @@ def save_gan(folder: Path, networks: Mapping[str, Generator | Discriminator], ab
             draft.write_bytes(safetensors.torch.save(state))
         checksums[name] = files.sha256(path)
     shapes = {name: networks[name].config for name in ("generator", "discriminator") if name in networks}
-    files.write_json(folder / CONFIG, {"schema": SCHEMA, "network": "dcgan", **shapes, **about, "sha256": checksums})
+    files.write_json(folder / CONFIG, {"schema": SCHEMA, "network": DCGAN, **shapes, **about, "sha256": checksums})
     return checksums
+
+
+def refuse_generator(folder: Path) -> None:
+    """A UserError where `folder` holds a generator, which took hours and would be lost."""
+    if (folder / "generator.safetensors").exists():
+        raise UserError(f"{folder} holds a trained generator: choose another folder by --out")
 
 
 def kept_folders(folder: Path) -> dict[int, Path]:
@@ -55,7 +62,7 @@ def load_config(folder: Path) -> dict[str, Any]:
     if (
         not isinstance(config, dict)
         or config.get("schema") != SCHEMA
-        or config.get("network") != "dcgan"
+        or config.get("network") not in (DCGAN, CLASSIFIER)
         or not {"discriminator", "sha256"} <= config.keys()
     ):
         raise UserError(f"{folder} is of a form that this version does not read: see {folder / CONFIG}")

@@ -95,17 +95,19 @@ def train(
         judges["discriminator_average"] = update.discriminator_average.network
     keeping = kept.paths(params, work)
     samples = {step: work / f"samples-{step:09}.png" for step in _sample_steps(params)}
-    if start in samples and not samples[start].exists():  # also where a longer training was stopped just here
-        _save_samples(drawn, samples[start])
-    for row in curves:
-        on_tick(row)
-    for step, picture in samples.items():
-        if step <= start:
-            on_samples(step, picture)
     watch, saving = health.Watch(curves), Pace(SHARE_FOR_CHECKPOINTS, MOST_AT_RISK)
 
-    # Train.
+    # From the first file on, a signal is one that saves.
     with Signals() as signals, Progress("training", params.steps, "steps", start, silent=not _leads()) as progress:
+        if start in samples and not samples[start].exists():  # also where a longer training was stopped just here
+            _save_samples(drawn, samples[start])
+        for row in curves:
+            on_tick(row)
+        for step, picture in samples.items():
+            if step <= start:
+                on_samples(step, picture)
+
+        # Train.
         for step in range(start, params.steps):
             means.add(update(step, batches(step)))
             done = step + 1
