@@ -1,11 +1,15 @@
+import resource
+from pathlib import Path
+
 import numpy as np
 import pytest
 from dedupe.codes import apart, skewed_codes
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ganpipe.dedupe import hamming
 from ganpipe.dedupe.hamming import pairs_within
+from ganpipe.errors import UserError
 
 
 def brute_force(codes: np.ndarray, radius: int) -> list[tuple[int, int, int]]:
@@ -14,8 +18,8 @@ def brute_force(codes: np.ndarray, radius: int) -> list[tuple[int, int, int]]:
     return [(int(i), int(j), int(distance[i, j])) for i, j in upper if distance[i, j] <= radius]
 
 
-def found(codes: np.ndarray, radius: int) -> list[tuple[int, int, int]]:
-    i, j, distance = pairs_within(codes, radius)
+def found(codes: np.ndarray, radius: int, **limits: int) -> list[tuple[int, int, int]]:
+    i, j, distance = pairs_within(codes, radius, **limits)
     assert [part.dtype.name for part in (i, j, distance)] == ["int64", "int64", "uint16"]
     return list(zip(i.tolist(), j.tolist(), distance.tolist(), strict=True))
 
@@ -31,6 +35,86 @@ def test_chunks_do_not_show(codes: np.ndarray, radius: int, chunk: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hamming, "CHUNK", chunk)
         assert found(codes, radius) == brute_force(codes, radius)
+
+
+@given(skewed_codes(), st.integers(0, 9), st.integers(1, 4))
+def test_groups_divided_again_and_again_do_not_show(codes: np.ndarray, radius: int, agreeing: int) -> None:
+    def always(differing: np.ndarray, live: int, radius: int, rows: int, pairs: int) -> int:
+        return min(agreeing, live - radius)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hamming, "cheapest", always)
+        patch.setattr(hamming, "FEW", 0)
+        assert found(codes, radius) == brute_force(codes, radius)
+
+
+@settings(max_examples=40)
+@given(skewed_codes(), st.integers(0, 9), st.integers(1, 4000))
+def test_neither_do_files_that_a_search_goes_through(codes: np.ndarray, radius: int, memory: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hamming, "LARGEST_SPLIT", 4)
+        patch.setattr(hamming, "BLOCK", 7)
+        assert found(codes, radius, memory=memory) == brute_force(codes, radius)
+    assert not list(Path(".ckpt").glob("*"))
+
+
+def planted(count: int, bits: np.ndarray, radius: int, pairs: int) -> tuple[np.ndarray, list[tuple[int, int]]]:
+    """Codes of 128 bits whose bits are set with these probabilities, and pairs of them made near by hand."""
+    source = np.random.default_rng(0)
+    codes = source.random((count, 128), np.float32) < bits
+    chosen = source.permutation(count)[: 2 * pairs].reshape(pairs, 2)
+    for one, other in chosen:
+        codes[other] = codes[one]
+        codes[other, source.permutation(128)[: source.integers(0, radius + 1)]] ^= True
+    return np.packbits(codes, axis=1), sorted((int(min(pair)), int(max(pair))) for pair in chosen)
+
+
+@pytest.mark.parametrize(
+    "bits",
+    [
+        np.full(128, 0.5),
+        np.repeat([0.5, 0.0], 64),  # half of them constant
+        np.repeat([0.5, 0.02], [50, 78]),  # few alive
+        np.linspace(0.01, 0.99, 128),
+    ],
+    ids=["even", "half constant", "few alive", "skewed"],
+)
+@pytest.mark.parametrize("memory", [1 << 30, 4 << 20], ids=["in memory", "through files"])
+def test_no_planted_pair_is_missed_and_all_that_is_found_is_near(bits: np.ndarray, memory: int) -> None:
+    codes, pairs = planted(100_000, bits, 4, 2_000)
+    i, j, distance = pairs_within(codes, 4, memory=memory)
+    assert set(pairs) <= set(zip(i.tolist(), j.tolist(), strict=True))
+    np.testing.assert_array_equal(np.bitwise_count(codes[i] ^ codes[j]).sum(1), distance)
+    assert (i < j).all()
+    assert (np.diff(i * len(codes) + j) > 0).all()
+    assert distance.max() <= 4
+
+
+@pytest.mark.parametrize("memory", [1 << 30, 1 << 20], ids=["in memory", "through files"])
+@pytest.mark.parametrize("largest", [0, 3], ids=["equal", "two live bits"])
+def test_too_many_pairs_are_refused_before_they_fill_memory(largest: int, memory: int) -> None:
+    codes = np.zeros((200_000, 16), np.uint8)
+    codes[:, 1] = np.random.default_rng(0).integers(0, largest, len(codes), endpoint=True)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(UserError, match=r"^more than 1,000,000 pairs of codes lie within 2 bits of each other: "):
+        pairs_within(codes, 2, max_pairs=1_000_000, memory=memory)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # KiB
+
+
+def test_exactly_so_many_pairs_are_not_refused() -> None:
+    codes = np.zeros((20, 2), np.uint8)
+    assert len(found(codes, 1, max_pairs=190)) == 190
+    with pytest.raises(UserError):
+        pairs_within(codes, 1, max_pairs=189)
+
+
+def test_bands_share_out_the_free_bits_and_the_live_ones_evenly() -> None:
+    source = np.random.default_rng(0)
+    differences = np.packbits(source.random((4000, 128)) < np.repeat([0.5, 0.0], 64), axis=1).view(np.uint64)
+    free = np.packbits(np.repeat([1, 0], [120, 8])).view(np.uint64)
+    bands = [np.unpackbits(band.view(np.uint8)) for band in hamming.choose_bands(differences, free, 4)]
+    np.testing.assert_array_equal(np.sum(bands, axis=0), np.repeat([1, 0], [120, 8]))
+    assert [int(band[:64].sum()) for band in bands] == [16, 16, 16, 16]
 
 
 @pytest.mark.parametrize("radius", [8, 9, 20])
