@@ -1,4 +1,7 @@
-"""Find near-duplicates in the corpus, the folder that is the argument: data/deduped/."""
+"""Find near-duplicates in the corpus, the folder that is the first argument: data/deduped/.
+
+Also of the test images of the evaluation sets, the folders in the second argument.
+"""
 
 import sys
 from pathlib import Path
@@ -19,11 +22,15 @@ OUT = Path("data/deduped")
 def main() -> None:
     params = load_params(DedupeParams, "dedupe")
     images = Images(Path(sys.argv[1]))
+    tests = [Images(path.parent) for path in sorted(Path(sys.argv[2]).glob("*/manifest.json"))]
     with track("dedupe", inputs={"raw": images.digest}) as run:
-        figures = dedupe(params, images, "train", choose_device(), OUT)
+        figures = dedupe(params, images, tests, "train", choose_device(), OUT)
         write_json(Path("metrics/dedupe.json"), figures)
         run.metrics(figures)
         run.picture("duplicates", OUT / "groups.png")
+        if (OUT / "calibration.png").exists():
+            run.picture("calibration", OUT / "calibration.png")
+        run.artefacts(OUT, "deduped")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 # The networks of the tests are so small that a second thread waits more than it works. Set before torch is imported.
@@ -10,6 +11,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from ganpipe.corpus.shards import Images
 from support.settings import digits_corpus
+
+# Timings decide no test: a busy machine is no mistake.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,7 @@ def test_check_accepts_the_shipped_settings_and_finds_a_fault_in_any_section() -
     late = check(shipped.replace("  tolerance: 0.001", "  tolerance: 2"))
     assert late.returncode == 1
     assert late.stderr == "error: params.yaml: evaluate.tolerance: input should be less than 1, not 2\n"
-    several = check(shipped.replace("  tolerance: 0.001", "  tolerance: 2").replace("  radius: 0 ", "  radius: -1 "))
+    several = check(shipped.replace("  tolerance: 0.001", "  tolerance: 2").replace("  radius: auto ", "  radius: -1 "))
     assert [line.split(":")[2].strip() for line in several.stderr.splitlines()] == [
         "dedupe.radius",
         "evaluate.tolerance",

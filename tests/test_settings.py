@@ -61,7 +61,8 @@ def test_settings_are_frozen() -> None:
         ("train", {"steps": "many"}, "train.steps: .*integer.*not 'many'"),
         ("train", {"precision": "fp8"}, "train.precision: .*'auto', 'fp32' or 'bf16'"),
         ("train", {"learning_rate": -1}, "train.learning_rate: .*greater than 0"),
-        ("dedupe", {"radius": 17}, "dedupe.radius: .*less than or equal to 16"),
+        ("dedupe", {"radius": 65}, "dedupe.radius: input should be auto or a number from 0 to 64, not 65"),
+        ("dedupe", {"radius": "all"}, "dedupe.radius: input should be auto or a number from 0 to 64, not 'all'"),
         ("dedupe", {"code_bits": 100}, "dedupe.code_bits: .*multiple of 8"),
         (
             "evaluate",

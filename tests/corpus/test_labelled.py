@@ -9,7 +9,7 @@ from corpus.pictures import encode, fill, names, noise
 from ganpipe.corpus.download import download
 from ganpipe.corpus.images import decode, square
 from ganpipe.corpus.labelled import evaluation_set
-from ganpipe.corpus.params import DownloadParams, EvaluationSetParams
+from ganpipe.corpus.params import DownloadParams, EvaluationSetsParams
 from ganpipe.corpus.shards import Images
 from ganpipe.errors import UserError
 
@@ -26,7 +26,7 @@ def pictures(**counts: int) -> dict[str, bytes]:
 
 
 def pack(contents: dict[str, bytes], name: str = "zoo") -> Images:
-    evaluation_set("folder", EvaluationSetParams(path=str(fill(Path(name), contents))), OUT)
+    evaluation_set("folder", EvaluationSetsParams(datasets=["folder"], path=str(fill(Path(name), contents))), OUT)
     return Images(OUT)
 
 
@@ -45,13 +45,13 @@ def refuse(contents: dict[str, bytes], match: str) -> None:
 
 
 def test_a_set_of_the_catalogue_needs_no_folder() -> None:
-    evaluation_set("digits", EvaluationSetParams(path=None), Path("data/evaluation/digits"))
+    evaluation_set("digits", EvaluationSetsParams(datasets=["folder"], path=None), Path("data/evaluation/digits"))
     assert len(Images(Path("data/evaluation/digits")).labels("test")) == 360
     for path in (None, ""):
         with pytest.raises(UserError, match="evaluate.datasets names folder: set evaluate.path"):
-            evaluation_set("folder", EvaluationSetParams(path=path), OUT)
+            evaluation_set("folder", EvaluationSetsParams(datasets=["folder"], path=path), OUT)
     with pytest.raises(UserError, match="no data set named 'digit': choose one of .*folder"):
-        evaluation_set("digit", EvaluationSetParams(path=None), OUT)
+        evaluation_set("digit", EvaluationSetsParams(datasets=["folder"], path=None), OUT)
 
 
 def test_the_folders_own_split_is_kept() -> None:
@@ -149,7 +149,7 @@ def test_what_is_no_labelled_folder_gets_a_sentence(contents: dict[str, bytes], 
 @pytest.mark.parametrize(("path", "match"), [("nowhere", "is no folder"), (".", "overlaps the stage's own output")])
 def test_the_setting_is_named(path: str, match: str) -> None:
     with pytest.raises(UserError, match=f"evaluate.path is {path}, which {match}"):
-        evaluation_set("folder", EvaluationSetParams(path=path), OUT)
+        evaluation_set("folder", EvaluationSetsParams(datasets=["folder"], path=path), OUT)
 
 
 def test_the_same_folder_may_be_the_corpus() -> None:

@@ -6,7 +6,7 @@ from ganpipe.dedupe.params import DedupeParams
 from ganpipe.settings import read_params
 from support.graph import ROOT
 
-SMALL = {"code_bits": 64, "steps": 20, "batch_size": 32}
+SMALL = {"method": "autoencoder", "radius": 0, "planted": 0, "code_bits": 64, "steps": 20, "batch_size": 32}
 
 
 def dedupe_params(**changes: Any) -> DedupeParams:

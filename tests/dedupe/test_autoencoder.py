@@ -41,8 +41,8 @@ def test_equal_seeds_make_equal_bytes(digits: np.ndarray) -> None:
 
 
 def test_other_seeds_make_other_codes(digits: np.ndarray) -> None:
-    first, second = train(digits, steps=5)[0], train(digits, steps=5, seed=1)[0]
-    assert differing(first.codes(digits), second.codes(digits)).mean() > 16  # of 64 bits; unrelated codes share half
+    first, second = (train(digits, steps=5, seed=seed)[0].projection().codes(digits) for seed in (0, 1))
+    assert differing(first, second).mean() > 16  # of 64 bits; unrelated codes share half
 
 
 def test_reconstructs_better_than_the_mean_image(digits: np.ndarray, trained: tuple[Autoencoder, float]) -> None:
@@ -53,13 +53,13 @@ def test_reconstructs_better_than_the_mean_image(digits: np.ndarray, trained: tu
 
 
 def test_bits_tell_images_apart(digits: np.ndarray, trained: tuple[Autoencoder, float]) -> None:
-    entropies = bit_entropies(trained[0].codes(digits))
+    entropies = bit_entropies(trained[0].projection().codes(digits))
     assert entropies.mean() > 0.7
     assert (entropies > 0).all()
 
 
 def test_codes_are_packed(digits: np.ndarray, trained: tuple[Autoencoder, float]) -> None:
-    codes = trained[0].codes(digits[:7])
+    codes = trained[0].projection().codes(digits[:7])
     assert codes.shape == (7, 8)
     assert codes.dtype == np.uint8
 
@@ -70,12 +70,12 @@ def test_a_bit_is_set_where_its_unit_is_active(digits: np.ndarray, trained: tupl
     active = x @ state["encode.weight"].T + state["encode.bias"]
     clear = np.abs(active) > 1e-3  # nearer to 0, rounding may decide
     assert clear.mean() > 0.99
-    bits = np.unpackbits(trained[0].codes(digits), axis=1)
+    bits = np.unpackbits(trained[0].projection().codes(digits), axis=1)
     assert (bits[clear] == (active[clear] > 0)).all()
 
 
 def test_equal_images_get_equal_codes(digits: np.ndarray, trained: tuple[Autoencoder, float]) -> None:
-    codes = trained[0].codes(np.concatenate([digits[:50], digits[:50][::-1]]))
+    codes = trained[0].projection().codes(np.concatenate([digits[:50], digits[:50][::-1]]))
     assert (codes[:50] == codes[50:][::-1]).all()
 
 
@@ -84,11 +84,11 @@ def test_a_slightly_changed_image_is_nearer_than_another_one(
 ) -> None:
     noise = np.random.default_rng(0).integers(-8, 9, digits.shape)
     changed = (digits.astype(int) + noise).clip(0, 255).astype(np.uint8)
-    codes, near = trained[0].codes(digits), trained[0].codes(changed)
+    codes, near = trained[0].projection().codes(digits), trained[0].projection().codes(changed)
     assert differing(codes, near).mean() < 0.25 * differing(codes, np.roll(codes, 1, axis=0)).mean()
 
 
 def test_one_image_is_enough(digits: np.ndarray) -> None:
     model, error = train(digits[:1], steps=2)
     assert np.isfinite(error)
-    assert model.codes(digits[:1]).shape == (1, 8)
+    assert model.projection().codes(digits[:1]).shape == (1, 8)

@@ -1,3 +1,5 @@
+import random
+
 import numpy as np
 from dedupe.codes import apart, skewed_codes
 from hypothesis import given
@@ -68,3 +70,51 @@ def test_a_chain_does_not_remove_its_far_end() -> None:
 
 def test_no_images_make_no_groups() -> None:
     assert len(group(np.empty((0, 4), np.uint8), 2).cluster) == 0
+
+
+@given(skewed_codes(), RADII, st.randoms(use_true_random=False))
+def test_of_each_group_the_preferred_image_is_kept(codes: np.ndarray, radius: int, source: random.Random) -> None:
+    order = np.array(source.sample(range(len(codes)), len(codes)), np.int64)
+    clusters, reordered = group(codes, radius, order), group(codes[order], radius)
+    assert clusters.representative[order].tolist() == order[reordered.representative].tolist()
+    assert clusters.distance[order].tolist() == reordered.distance.tolist()
+    rank = np.argsort(order)
+    assert (rank[clusters.representative] <= rank).all()
+
+
+@given(skewed_codes(), RADII, st.integers(0, 60))
+def test_what_is_near_a_test_image_is_removed_for_it(codes: np.ndarray, radius: int, number: int) -> None:
+    tests, ours = codes[:number], codes[number:]
+    clusters = group(ours, radius, tests=tests)
+    distance = apart(codes)[len(tests) :]
+    near = (distance[:, : len(tests)] <= radius).any(1)
+    for image in np.flatnonzero(clusters.leaked):
+        assert distance[image, clusters.representative[image] - len(ours)] == clusters.distance[image] <= radius
+    # One that is nearer to an image that stays is removed for that; never does one stay that is near a test image.
+    assert not (near & clusters.kept).any()
+    alone = group(ours[~near], radius)
+    assert set(np.flatnonzero(clusters.kept)) <= set(np.flatnonzero(~near))
+    assert clusters.kept.sum() == alone.kept.sum()
+
+
+@given(skewed_codes(smallest=4), RADII, st.data())
+def test_vetoed_pairs_are_never_together(codes: np.ndarray, radius: int, data: st.DataObject) -> None:
+    tests, ours = codes[:2], codes[2:]
+    places = st.integers(0, len(codes) - 1)
+    vetoes = data.draw(st.sets(st.tuples(places, places).filter(lambda pair: pair[0] != pair[1]), max_size=6))
+    clusters = group(ours, radius, tests=tests, apart=vetoes)
+    for pair in vetoes:
+        for one, other in (pair, pair[::-1]):
+            assert one >= len(ours) or clusters.representative[one] != other
+    distance = apart(np.concatenate([ours, tests]))
+    assert (distance[np.arange(len(ours)), clusters.representative] == clusters.distance).all()
+    # Whoever is kept has been near to no other that is, but where a veto says so.
+    kept = np.flatnonzero(clusters.kept)
+    for i in kept:
+        for j in [*kept[kept > i].tolist(), *range(len(ours), len(codes))]:
+            assert distance[i, j] > radius or {(int(i), j), (j, int(i))} & vetoes
+
+
+def test_a_veto_parts_images_of_equal_codes() -> None:
+    codes = np.zeros((4, 1), np.uint8)
+    assert group(codes, 0, apart={(2, 0)}).representative.tolist() == [0, 0, 2, 0]

@@ -33,12 +33,15 @@ def test_entropy_of_each_bit_is_scipys(codes: np.ndarray) -> None:
 
 def test_figures_count_images_groups_and_constant_bits() -> None:
     codes = np.array([5, 5, 7, 6, 5, 7], np.uint8)[:, None]
-    assert report.figures(group(codes, 0), codes) == {
+    assert report.figures(group(codes, 0), codes, {}) == {
         "images": 6,
         "kept": 3,
         "removed": 3,
+        "duplicates": 3,
+        "leaks": 0,
         "groups": 2,
         "largest_group": 3,
+        "distinct_codes": 3,
         # Two bits vary: one set in 3 of 6 images, one in 5 of 6.
         "bit_entropy_mean": pytest.approx((entropy([3, 3], base=2) + entropy([5, 1], base=2)) / 8, abs=1e-4),
         "bit_entropy_min": 0.0,
@@ -48,8 +51,16 @@ def test_figures_count_images_groups_and_constant_bits() -> None:
 
 def test_figures_without_codes_hold_counts_only() -> None:
     codes = np.arange(3, dtype=np.uint8)[:, None]
-    found = report.figures(group(codes, 0), None)
-    assert found == {"images": 3, "kept": 3, "removed": 0, "groups": 0, "largest_group": 1}
+    found = report.figures(group(codes, 0), None, {})
+    assert found == {
+        "images": 3,
+        "kept": 3,
+        "removed": 0,
+        "duplicates": 0,
+        "leaks": 0,
+        "groups": 0,
+        "largest_group": 1,
+    }
 
 
 def test_picture_shows_the_biggest_group_first_and_its_kept_image_first() -> None:
@@ -73,3 +84,35 @@ def test_picture_stays_small_for_many_and_large_groups() -> None:
 def test_picture_without_groups_says_so() -> None:
     picture = drawn([1, 2, 3], squares(3))
     assert picture.min() < 128 < picture.max()  # dark words on a light ground
+
+
+def test_leaks_are_counted_by_set_and_told() -> None:
+    codes, tests = np.array([[1], [2], [2], [3], [9], [9]], np.uint8), np.array([[2], [3], [3], [8], [2]], np.uint8)
+    found = report.figures(group(codes, 0, tests=tests), None, {"one": 3, "other": 2})
+    assert found == {
+        "images": 6,
+        "kept": 2,
+        "removed": 4,
+        "duplicates": 1,
+        "leaks": 3,
+        "groups": 1,
+        "largest_group": 2,
+        "leaks_one": 3,
+        "leaked_test_images_one": 2,
+        "leaks_other": 0,
+        "leaked_test_images_other": 0,
+    }
+    told = report.sentences({**found, "radius": 4, "constant_bits": 2}, {"one": 3, "other": 2})
+    assert told == [
+        "kept 2 of 6 images; groups of duplicates: 1 (codes within 4 bits)",
+        "leakage: 3 images removed that are near-duplicates of 2 of the 3 test images of one",
+        "warning: 2 bits of the hash are the same for every image",
+    ]
+
+
+def test_picture_shows_the_test_image_that_a_group_is_removed_for() -> None:
+    images = squares(4)  # two of the corpus, then two test images
+    clusters = group(np.array([[5], [6]], np.uint8), 0, tests=np.array([[7], [6]], np.uint8))
+    picture = np.asarray(report.picture(clusters, lambda numbers: images[numbers]))
+    assert (cell(picture, 0, 0) == images[3]).all()
+    assert (cell(picture, 0, 1) == images[1]).all()

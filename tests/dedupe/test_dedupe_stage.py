@@ -1,3 +1,6 @@
+import csv
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +10,7 @@ import pytest
 import torch
 from dedupe.small import dedupe_params
 from PIL import Image
+from pydantic import ValidationError
 
 from ganpipe.corpus.shards import Images, write_pixels
 from ganpipe.dedupe.dedupe import dedupe
@@ -16,11 +20,11 @@ from ganpipe.manifest import MANIFEST, read_manifest
 
 START, COUNT = 5, 45  # the split does not start at 0, so that an index is not a place within the split
 COPIES = {9: 6, 20: 6, 44: 30}  # image to the earlier one that it is a copy of
-METHODS = ["autoencoder", "phash", "dhash", "whash"]
+METHODS = ["whitened", "autoencoder", "phash", "dhash", "whash"]
 
 
-def run(images: Images, out: Path, **changes: Any) -> dict[str, Any]:
-    return dedupe(dedupe_params(**changes), images, "train", torch.device("cpu"), out)
+def run(images: Images, out: Path, evaluated_on: Sequence[Images] = (), **changes: Any) -> dict[str, Any]:
+    return dedupe(dedupe_params(**changes), images, evaluated_on, "train", torch.device("cpu"), out)
 
 
 def table(out: Path) -> dict[str, list[Any]]:
@@ -62,7 +66,7 @@ def test_none_keeps_everything(images: Images, tmp_path: Path) -> None:
 def test_keep_has_a_row_an_image(images: Images, tmp_path: Path) -> None:
     run(images, tmp_path / "out", method="phash", radius=16)
     rows = table(tmp_path / "out")
-    assert list(rows) == ["index", "cluster", "representative", "distance", "kept"]
+    assert list(rows) == ["index", "cluster", "representative", "distance", "kept", "leak"]
     assert rows["index"] == list(range(START, COUNT))
     assert rows["kept"] == [a == b for a, b in zip(rows["index"], rows["representative"], strict=True)]
     assert max(rows["distance"]) > 0  # the radius reaches beyond the copies: distances are not all 0
@@ -76,7 +80,8 @@ def test_two_runs_write_equal_bytes(images: Images, tmp_path: Path, method: str)
         held.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
     assert held[0] == held[1]
     assert {KEEP, "groups.png", MANIFEST} <= set(held[0])
-    assert ("encoder.safetensors" in held[0]) == (method == "autoencoder")
+    assert {"review.html", "groups.png"} <= set(held[0])
+    assert ("encoder.safetensors" in held[0]) == (method in ("whitened", "autoencoder"))
 
 
 def test_manifest_names_settings_figures_and_corpus(images: Images, tmp_path: Path) -> None:
@@ -94,6 +99,70 @@ def test_images_of_another_size_are_compared_as_squares(tmp_path: Path) -> None:
     write_pixels(tmp_path, [pixels], 6, None, {})
     run(Images(tmp_path), tmp_path / "out", method="dhash")
     assert read_kept(tmp_path / "out").tolist() == [0, 1, 2, 3, 5]
+
+
+def labelled(folder: Path, pixels: np.ndarray, start: int, **about: Any) -> Images:
+    """A set whose test images begin at `start`."""
+    folder.mkdir()
+    about = {"name": folder.name, "splits": {"train": [0, start], "test": [start, len(pixels)]}, **about}
+    write_pixels(folder, [pixels], len(pixels), None, about)
+    return Images(folder)
+
+
+def test_near_duplicates_of_test_images_are_removed_and_named(images: Images, tmp_path: Path) -> None:
+    own = images.pixels(np.arange(START))  # image 12 is a copy of the first of them
+    other = labelled(tmp_path / "other", images.pixels(np.array([20, 40, 30])), 1)  # 20 is one of its training images
+    tests = [labelled(tmp_path / "own", own, 0), other]
+    figures = run(images, tmp_path / "out", tests, method="phash", tests=True)
+    rows = table(tmp_path / "out")
+    leaks = {index: leak for index, leak in zip(rows["index"], rows["leak"], strict=True) if leak}
+    assert leaks == {12: "own test #0", 40: "other test #0", 30: "other test #1", 44: "other test #1"}
+    assert [rows["representative"][index - START] for index in (12, 6, 9, 20)] == [-1, 6, 6, 6]
+    assert (figures["leaks_own"], figures["leaks_other"], figures["leaked_test_images_other"]) == (1, 3, 2)
+    assert not {12, 30, 40, 44, 9, 20} & set(read_kept(tmp_path / "out").tolist())
+    assert "own #0 (test)" in (tmp_path / "out/review.html").read_text()
+    figures = run(images, tmp_path / "without", tests, method="phash", tests=False)
+    assert (figures["removed"], figures["leaks"]) == (3, 0)
+
+
+def test_vetoed_pairs_stay_apart(images: Images, tmp_path: Path) -> None:
+    run(images, tmp_path / "out", method="phash", radius=16)
+    rows = table(tmp_path / "out")
+    near = next(
+        (index, representative)
+        for index, representative, distance in zip(rows["index"], rows["representative"], rows["distance"], strict=True)
+        if distance
+    )
+    keys = [hashlib.blake2b(images.pixels(np.array([index])).tobytes(), digest_size=8).hexdigest() for index in near]
+    (tmp_path / "vetoes.csv").write_text("image,kept\n" + ",".join(keys) + "\n")
+    run(images, tmp_path / "again", method="phash", radius=16, vetoes=str(tmp_path / "vetoes.csv"))
+    assert table(tmp_path / "again")["representative"][near[0] - START] != near[1]
+    assert keys[0] in (tmp_path / "again/review.html").read_text()
+
+
+def test_auto_chooses_the_radius_that_its_calibration_names(images: Images, tmp_path: Path) -> None:
+    figures = run(images, tmp_path / "out", method="whitened", radius="auto", planted=20)
+    with (tmp_path / "out/calibration.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["perturbation"] == "all"]
+    kept = [float(row["precision"]) >= 0.99 for row in rows]
+    assert kept[figures["radius"]]
+    assert kept.index(False) == figures["radius"] + 1 if False in kept else figures["radius"] == len(rows) - 1
+    assert figures["recall_all"] == pytest.approx(float(rows[figures["radius"]]["recall"]), abs=1e-4)
+    assert (tmp_path / "out/calibration.png").exists()
+    assert read_manifest(tmp_path / "out")["figures"]["radius"] == figures["radius"]
+
+
+def test_settings_that_contradict_each_other_are_refused() -> None:
+    for changes, sentence in (
+        ({"radius": "auto", "planted": 0}, "radius is auto, which takes planted copies"),
+        ({"method": "whitened", "code_bits": 440}, "code_bits is 440: whitened has 432 directions"),
+        ({"keep": "smallest"}, "keep"),
+        ({"keep": "prefer:"}, "keep"),
+        ({"radius": 65}, "radius"),
+        ({"radius": "all"}, "radius"),
+    ):
+        with pytest.raises(ValidationError, match=sentence):
+            dedupe_params(**changes)
 
 
 def test_without_keep_the_user_is_told_what_makes_it(tmp_path: Path) -> None:

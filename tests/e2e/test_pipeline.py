@@ -22,11 +22,11 @@ from support.graph import ROOT
 COPIED = ["params.yaml", "dvc.yaml", ".dvcignore", ".gitignore", "stages", "src", ".dvc/config", ".dvc/.gitignore"]
 TINY: dict[str, dict[str, Any]] = {
     "download": {"name": "digits"},
-    "dedupe": {"steps": 100},
+    "dedupe": {"planted": 100},
     "train": {"width": 4, "steps": 30, "batch_size": 32, "tick": 10, "sample_every": 20},
     "evaluate": {"datasets": ["digits"], "C": [0.001, 0.01]},
 }
-ALL = ["download", "evaluation_set@digits", "dedupe", "preprocess", "train", "evaluate@digits"]
+ALL = ["download", "evaluation_sets", "dedupe", "preprocess", "train", "evaluate@digits"]
 
 
 class Project:
@@ -115,7 +115,12 @@ def test_the_first_run_makes_everything(project: Project) -> None:
     assert figures["duality_gap"] <= 1e-3
     for name in ("accuracy", "accuracy_pixels", "accuracy_random_init"):
         assert 0.8 < figures[name] <= 1
-    for picture in ("data/deduped/groups.png", "models/gan/samples/step-000000020.png", "models/gan/samples.png"):
+    for picture in (
+        "data/deduped/groups.png",
+        "data/deduped/calibration.png",
+        "models/gan/samples/step-000000020.png",
+        "models/gan/samples.png",
+    ):
         assert Image.open(project.folder / picture).size[0] > 100
     assert len((project.folder / "plots/train.csv").read_text().splitlines()) == 4
     assert len((project.folder / "plots/evaluate/digits/predictions.csv").read_text().splitlines()) == 361
@@ -127,7 +132,7 @@ def test_mlflow_holds_a_parent_with_its_evaluation_nested(project: Project) -> N
     accuracy = project.json("metrics/evaluate/digits.json")["accuracy"]
     assert parent.data.metrics["digits/accuracy"] == nested.data.metrics["digits/accuracy"] == accuracy
     assert parent.data.params["train.width"] == "4"
-    assert parent.data.params["dedupe.steps"] == "100"
+    assert parent.data.params["dedupe.planted"] == "100"
     history = project.client().get_metric_history(parent.info.run_id, "train/loss_d")
     assert [point.step for point in history] == [10, 20, 30]
     models = {item.path for item in project.client().list_artifacts(parent.info.run_id, "gan")}
@@ -149,7 +154,7 @@ def test_nothing_is_run_twice(project: Project) -> None:
     [
         ("evaluate", {"seed": 1}, ["evaluate@digits"]),
         ("train", {"steps": 40}, ["train", "evaluate@digits"]),
-        # dHash keeps other images than the autoencoder's hash, so all that follows runs.
+        # dHash keeps other images than the semantic hash, so all that follows runs.
         ("dedupe", {"method": "dhash", "radius": 1}, ["dedupe", "preprocess", "train", "evaluate@digits"]),
     ],
 )
@@ -180,7 +185,7 @@ def test_a_folder_of_ones_own_is_packed_once_and_measured_on(project: Project) -
         place.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray((pixels * 15).astype(np.uint8)).save(place)
     project.set("evaluate", datasets=["folder"], path=str(project.folder.parent / "zoo"))
-    assert project.repro()[0] == ["evaluation_set@folder", "evaluate@folder"]
+    assert project.repro()[0] == ["evaluation_sets", "dedupe", "preprocess", "train", "evaluate@folder"]
     figures = project.json("metrics/evaluate/folder.json")
     assert (figures["train_images"], figures["test_images"]) == (160, 40)
     assert figures["accuracy"] > 0.6

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ganpipe.evaluation.l2svm import L2SVM
-from ganpipe.evaluation.protocols import EXTRA_CANDIDATES, Choice, Probe, choose, probe, validation_split, wilson
+from ganpipe.evaluation.protocols import EXTRA_CANDIDATES, Choice, Probe, choose, probe, validation_split
 
 TRAIN = 300
 
@@ -165,16 +165,3 @@ def test_two_classes_have_one_column_of_scores() -> None:
     found = probe(choice, train, labels[:60], 42, test, labels[60:], 1e-3, "test").answers
     assert found.scores.shape == (len(labels) - 60, 1)
     assert ((found.scores[:, 0] > 0) == (found.predicted == 1)).all()
-
-
-def test_interval_is_wilsons() -> None:
-    # 81 of 263: the worked example of Newcombe, Statistics in Medicine 17 (1998), method 3.
-    assert wilson(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
-    assert wilson(0.0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)  # the same table: 0 of 20
-
-
-@given(st.integers(1, 10_000), st.floats(0, 1))
-def test_interval_holds_the_accuracy_and_stays_a_share(count: int, accuracy: float) -> None:
-    low, high = wilson(accuracy, count)
-    assert -1e-12 <= low <= accuracy + 1e-12
-    assert accuracy - 1e-12 <= high <= 1 + 1e-12

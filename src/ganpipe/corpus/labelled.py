@@ -7,13 +7,13 @@ import numpy as np
 
 from ganpipe.corpus.catalogue import FOLDER, find
 from ganpipe.corpus.download import Arrangement, download_entry, pack_folder, text
-from ganpipe.corpus.params import EvaluationSetParams
+from ganpipe.corpus.params import EvaluationSetsParams
 from ganpipe.errors import UserError
 
 TEST_SHARE, SEED = 0.2, 0  # of each class, where the folder has no test images of its own
 
 
-def evaluation_set(name: str, params: EvaluationSetParams, out: Path) -> None:
+def evaluation_set(name: str, params: EvaluationSetsParams, out: Path) -> None:
     """Fill `out` with the labelled set of that name."""
     if name != FOLDER:
         download_entry(find(name), out)

@@ -1,4 +1,4 @@
-"""Settings of `download`, `evaluation_set` and `preprocess`."""
+"""Settings of `download`, `evaluation_sets` and `preprocess`."""
 
 from typing import Literal
 
@@ -14,11 +14,12 @@ class DownloadParams(Section):
     path: str | None = Field(description="where `folder` reads from; null for a catalogue entry")
 
 
-class EvaluationSetParams(Section):
+class EvaluationSetsParams(Section):
     """What of `evaluate` says where labelled sets come from; its other settings change none of them."""
 
     model_config = ConfigDict(extra="ignore")
 
+    datasets: list[str] = Field(min_length=1, description="labelled sets of the catalogue, or `folder`")
     path: str | None = Field(description="where the labelled set `folder` is read from")
 
 

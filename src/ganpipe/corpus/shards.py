@@ -10,7 +10,7 @@ import io
 import json
 import math
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -180,6 +180,30 @@ class Images:
             arrays = (self.pixels(part) for part in parts)
             yield from map_batches(partial(_squares_of_arrays, size=size, resize=resize), arrays, len(parts))
 
+    def measured(self, indices: np.ndarray, measure: Callable[[Image.Image], float]) -> np.ndarray:
+        """`measure`, a module's function, of each image as it is held, at its full size: float64 (n,)."""
+        parts = [indices[start : start + BATCH] for start in range(0, len(indices), BATCH)]
+        if self.manifest["container"] == "encoded":
+            files = ([self._locate(index) for index in part] for part in parts)
+            found = map_batches(partial(_measures_of_files, measure=measure), files, len(parts))
+        else:
+            arrays = (self.pixels(part) for part in parts)
+            found = map_batches(partial(_measures_of_arrays, measure=measure), arrays, len(parts))
+        return np.array([value for part in found for value in part], np.float64)
+
+    def names(self, indices: np.ndarray) -> list[str]:
+        """What each image is called: its file's name, or in the pixel container the set's name and the index."""
+        if self.manifest["container"] == "pixels":
+            return [f"{self.manifest.get('name', self.folder.name)} #{index}" for index in indices.tolist()]
+        names = []
+        for index in indices.tolist():
+            path, offset, length = self._locate(index)
+            with path.open("rb") as file:
+                file.seek(offset + -(-length // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE)
+                facts = tarfile.TarInfo.frombuf(file.read(tarfile.BLOCKSIZE), "utf-8", "surrogateescape")
+                names.append(str(json.loads(file.read(facts.size)).get("name", f"#{index}")))
+        return names
+
     def _locate(self, index: int) -> tuple[Path, int, int]:
         entry = self._index[index]
         return self._files[entry["shard"]], int(entry["offset"]), int(entry["length"])
@@ -192,6 +216,19 @@ def _squares_of_files(places: list[tuple[Path, int, int]], size: int, resize: st
             file.seek(offset)
             images.append(square(decode(file.read(length)), size, resize))
     return np.stack(images)
+
+
+def _measures_of_files(places: list[tuple[Path, int, int]], measure: Callable[[Image.Image], float]) -> list[float]:
+    found = []
+    for path, offset, length in places:
+        with path.open("rb") as file:
+            file.seek(offset)
+            found.append(measure(decode(file.read(length))))
+    return found
+
+
+def _measures_of_arrays(images: np.ndarray, measure: Callable[[Image.Image], float]) -> list[float]:
+    return [measure(Image.fromarray(image)) for image in images]
 
 
 def _squares_of_arrays(images: np.ndarray, size: int, resize: str) -> np.ndarray:

@@ -11,11 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganpipe.dedupe.params import DedupeParams
+from ganpipe.dedupe.projection import PIXELS, Projection
 from ganpipe.progress import Progress
 from ganpipe.runtime import mix_seed
 
-SIZE = 32
-PIXELS = 3 * SIZE * SIZE
 SAMPLE = 4096  # images that the starting point is set on
 
 
@@ -36,10 +35,10 @@ class Autoencoder(nn.Module):
         return self.centre + self.decode(code * kept / (1 - self.dropout))
 
     @torch.no_grad()
-    def codes(self, squares: np.ndarray) -> np.ndarray:
-        """uint8 (n, 32, 32, 3) to packed codes, uint8 (n, code_bits / 8): a bit is set where its unit is active."""
-        x = _flat(squares, self.centre.device)
-        return np.packbits((self.encode(x - self.centre) > 0).cpu().numpy(), axis=1)
+    def projection(self) -> Projection:
+        """The code layer alone: a bit is set where its unit is active."""
+        weight = self.encode.weight.T
+        return Projection(weight / 127.5, self.encode.bias - (1 + self.centre) @ weight)
 
 
 def fit(

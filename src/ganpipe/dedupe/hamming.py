@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from ganpipe import files
 from ganpipe.errors import UserError
+from ganpipe.runtime import choose_precision
 
 MAX_PAIRS = 1 << 25
 MEMORY = 2 << 30  # bytes
@@ -28,6 +30,8 @@ SAMPLE = 1 << 13  # pairs that bands are chosen by
 ROW_BYTES = 96  # that a search holds for each code, besides the code
 SORTING = 2  # candidates that are compared in the time in which a code is sorted
 MOST_AGREEING = 4  # of the bands that candidates have to agree in
+IN_TILES = 0.1  # the same, of a pair in a large group, all of which are compared together
+TILE = 2048  # codes of a large group that are compared with as many others at a time
 FEW = 8  # codes in a group, for each band, that are compared at once
 LARGEST_SPLIT = 512  # parts on disk, each an open file
 MULTIPLIERS = np.random.default_rng(0).integers(1 << 63, dtype=np.uint64, size=256) * 2 + 1
@@ -169,21 +173,28 @@ class Search:
 
     def compare(self, runs: Runs, known: Known) -> None:
         """Compare all pairs within each group."""
-        for left, right in _pairs(runs.sizes):
-            i, j = runs.rows[left], runs.rows[right]
-            distance = np.zeros(len(i), np.uint16)
-            for column in self._columns:  # after the first word hardly any are left
-                distance += np.bitwise_count(column[i] ^ column[j])
-                near = np.flatnonzero(distance <= self.found.radius)
-                i, j, distance = i[near], j[near], distance[near]
-            different = self.words[i] ^ self.words[j]
-            taken = ~(different & known.agreed).any(1)
-            for mask in known.differing:
-                taken &= (different & mask).any(1)
-            i, j = i[taken], j[taken]
-            if self.index is not None:
-                i, j = self.index[i], self.index[j]
-            self.found.add(i, j, distance[taken])
+        few, many = runs.divided(TILE)
+        for left, right in _pairs(few.sizes):
+            self.take(few.rows[left], few.rows[right], known)
+        for rows in np.split(many.rows, np.cumsum(many.sizes)[:-1]) if len(many.sizes) else []:
+            for left, right in _near(self.words[rows], self.found.radius):
+                self.take(rows[left], rows[right], known)
+
+    def take(self, i: np.ndarray, j: np.ndarray, known: Known) -> None:
+        """Of these pairs of rows, i < j, those that are near, and are found here and nowhere else."""
+        distance = np.zeros(len(i), np.uint16)
+        for column in self._columns:  # after the first word hardly any are left
+            distance += np.bitwise_count(column[i] ^ column[j])
+            near = np.flatnonzero(distance <= self.found.radius)
+            i, j, distance = i[near], j[near], distance[near]
+        different = self.words[i] ^ self.words[j]
+        taken = ~(different & known.agreed).any(1)
+        for mask in known.differing:
+            taken &= (different & mask).any(1)
+        i, j = i[taken], j[taken]
+        if self.index is not None:
+            i, j = self.index[i], self.index[j]
+        self.found.add(i, j, distance[taken])
 
 
 def cheapest(differing: np.ndarray, live: int, radius: int, rows: int, pairs: int) -> int:
@@ -192,7 +203,7 @@ def cheapest(differing: np.ndarray, live: int, radius: int, rows: int, pairs: in
     Of radius + t bands, codes that differ in at most `radius` bits agree in t. `differing` are the numbers of `live`
     bits that some pairs differ in: a pair agrees in s of the bits with the chance comb(live - d, s) / comb(live, s).
     """
-    costs = {0: float(pairs)}
+    costs = {0: pairs * IN_TILES}
     for agreeing in range(1, min(MOST_AGREEING, live - radius) + 1):
         ways, bits = math.comb(radius + agreeing, agreeing), live * agreeing // (radius + agreeing)
         chance = [
@@ -215,6 +226,28 @@ def _agreeing_in(
     mask = np.bitwise_or.reduce([bands[number] for number in chosen])
     before = [bands[number] for number in range(chosen[-1]) if number not in chosen]
     return mask, Known(free & ~mask, known.agreed | mask, (*known.differing, *before))
+
+
+def _near(words: np.ndarray, radius: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Chunks of the rows left < right of `words` that differ in at most `radius` bits, by products of +1 and -1.
+
+    A matrix product is far faster than any comparison of single pairs, and such sums are exact: also in bf16 to 256.
+    """
+    signs = torch.from_numpy(np.unpackbits(np.ascontiguousarray(words).view(np.uint8), axis=1))
+    alive = (signs != signs[0]).any(0)
+    signs = signs[:, alive]
+    least = signs.shape[1] - 2 * radius
+    exact = choose_precision("auto", signs.device) if signs.shape[1] <= 256 else torch.float32
+    sums = torch.empty(TILE, TILE, dtype=exact)  # once, for memory that is touched anew is slow
+    for low in range(0, len(signs), TILE):
+        ours = 2 * signs[low : low + TILE].to(exact) - 1
+        for high in range(low, len(signs), TILE):
+            theirs = 2 * signs[high : high + TILE].to(exact) - 1
+            products = sums.view(-1)[: len(ours) * len(theirs)].view(len(ours), len(theirs))
+            close = torch.mm(ours, theirs.T, out=products) >= least
+            left, right = torch.nonzero(close.triu(1) if low == high else close, as_tuple=True)
+            for piece in range(0, len(left), CHUNK):
+                yield low + left[piece : piece + CHUNK].numpy(), high + right[piece : piece + CHUNK].numpy()
 
 
 def _numbered(codes: np.ndarray) -> Iterator[np.ndarray]:

@@ -1,4 +1,8 @@
-"""`keep.parquet`: what dedupe decided, a row an image: index, cluster, representative, distance (bits), kept."""
+"""`keep.parquet`: what dedupe decided, a row an image.
+
+Its columns are index, cluster, representative (-1 for one removed for a test image), distance (bits), kept, and leak:
+the test image that it is removed for, as "cifar10 test #123", else null.
+"""
 
 from pathlib import Path
 

@@ -58,14 +58,6 @@ class Probe:
     duality_gap: float
 
 
-def wilson(accuracy: float, count: int) -> tuple[float, float]:
-    """95 % interval of an accuracy over `count` images (Wilson 1927)."""
-    z2 = 1.96**2
-    centre = (accuracy + z2 / (2 * count)) / (1 + z2 / count)
-    spread = 1.96 / (1 + z2 / count) * np.sqrt(accuracy * (1 - accuracy) / count + z2 / (4 * count**2))
-    return float(centre - spread), float(centre + spread)
-
-
 def validation_split(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Indices for fitting and for validation, each sorted.
 

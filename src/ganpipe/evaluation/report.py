@@ -13,8 +13,9 @@ from ganpipe.evaluation.cifair import clean_rows
 from ganpipe.evaluation.features import columns
 from ganpipe.evaluation.judge import Finding, Judge
 from ganpipe.evaluation.params import EvaluateParams
-from ganpipe.evaluation.protocols import Answers, wilson
+from ganpipe.evaluation.protocols import Answers
 from ganpipe.evaluation.supervised import Supervised
+from ganpipe.intervals import wilson
 from ganpipe.models.dcgan import Discriminator, fold, initialise, place
 from ganpipe.models.pixels import freeze_on
 from ganpipe.models.store import CLASSIFIER, kept_folders, load_config, load_discriminator

@@ -1,0 +1,37 @@
+"""Which image of a group stays, by name."""
+
+import numpy as np
+from PIL import Image
+
+from ganpipe.corpus.shards import Images
+from ganpipe.errors import UserError
+
+PREFER = "prefer:"
+
+
+def order(policy: str, images: Images, rows: np.ndarray) -> np.ndarray:
+    """The places in `rows` in the order in which images are preferred, int64 (N,); among equals the first.
+
+    `first`; `largest` by pixels; `sharpest` by the mean magnitude of the brightness's second derivative;
+    `prefer:<folder>` for images below that folder of the corpus. UserError where no image is there.
+    """
+    if policy == "first":
+        return np.arange(len(rows))
+    if policy == "largest":
+        return np.argsort(-images.measured(rows, _size), kind="stable")
+    if policy == "sharpest":
+        return np.argsort(-images.measured(rows, _sharpness), kind="stable")
+    folder = policy.removeprefix(PREFER).strip("/")
+    inside = np.array([name.startswith(f"{folder}/") for name in images.names(rows)])
+    if not inside.any():
+        raise UserError(f"dedupe.keep is {policy}, but no image of {images.folder} lies in a folder {folder}")
+    return np.argsort(~inside, kind="stable")
+
+
+def _size(image: Image.Image) -> float:
+    return image.width * image.height
+
+
+def _sharpness(image: Image.Image) -> float:
+    grey = np.asarray(image.convert("L"), np.float32)
+    return float(np.abs(np.diff(grey, 2, axis=0)).mean() + np.abs(np.diff(grey, 2, axis=1)).mean())

@@ -1,0 +1,58 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from corpus.pictures import encode, fill
+from dedupe.scenes import scene
+from PIL import Image, ImageFilter
+
+from ganpipe.corpus.download import download
+from ganpipe.corpus.params import DownloadParams
+from ganpipe.corpus.shards import Images, write_pixels
+from ganpipe.dedupe.policies import order
+from ganpipe.errors import UserError
+
+
+@pytest.fixture
+def images() -> Images:
+    """One photograph four times: small, large, large and blurred, and another size in a folder."""
+    large = scene(0, 96, 64)
+    blurred = np.asarray(Image.fromarray(large).filter(ImageFilter.GaussianBlur(3)))
+    contents = {"a.png": scene(0, 48, 32), "b.png": large, "c.png": blurred, "own/d.png": scene(0, 60, 40)}
+    folder = fill(Path("pictures"), {name: encode(pixels) for name, pixels in contents.items()})
+    download(DownloadParams(name="folder", path=str(folder)), Path("raw"))
+    return Images(Path("raw"))
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [("first", "abcd"), ("largest", "bcda"), ("prefer:own", "dabc"), ("prefer:own/", "dabc")],
+)
+def test_images_are_preferred_by_the_policys_name(images: Images, policy: str, expected: str) -> None:
+    found = order(policy, images, np.arange(4))
+    assert "".join(Path(name).stem for name in images.names(found)) == expected
+
+
+def test_sharp_goes_before_blurred(images: Images) -> None:
+    names = images.names(order("sharpest", images, np.arange(4)))
+    assert names.index("b.png") < names.index("c.png")
+    assert names[-1] == "c.png"
+
+
+def test_places_are_those_within_the_rows(images: Images) -> None:
+    assert order("largest", images, np.array([0, 3])).tolist() == [1, 0]
+
+
+def test_a_folder_without_images_is_named(images: Images) -> None:
+    with pytest.raises(UserError, match="dedupe.keep is prefer:ow, but no image of raw lies in a folder ow"):
+        order("prefer:ow", images, np.arange(4))
+
+
+def test_pixels_are_all_of_one_size_and_have_no_folder() -> None:
+    pixels = np.stack([scene(seed) for seed in range(3)])
+    write_pixels(Path(), [pixels], 3, None, {"name": "set"})
+    images = Images(Path())
+    assert order("largest", images, np.arange(3)).tolist() == [0, 1, 2]
+    assert images.names(np.array([2])) == ["set #2"]
+    with pytest.raises(UserError, match="no image of . lies in a folder x"):
+        order("prefer:x", images, np.arange(3))
