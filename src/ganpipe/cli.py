@@ -46,6 +46,16 @@ def main() -> None:
     classifier.add_argument("--width", type=int, default=32, help="filters of the first layer (default: %(default)s)")
     classifier.add_argument("--steps", type=int, default=3000, help="of 128 images each (default: %(default)s)")
     classifier.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    alone = commands.add_parser("dedupe", help="find near-duplicates in a folder of images; nothing is deleted")
+    alone.add_argument("folder", type=Path, help="of images, at any depth")
+    alone.add_argument("--method", default="whitened", help="or phash, dhash, whash (default: %(default)s)")
+    alone.add_argument("--radius", type=int, help="bits by which duplicates may differ; measured otherwise")
+    alone.add_argument("--keep", default="first", help="or largest, sharpest, prefer:<folder> (default: %(default)s)")
+    alone.add_argument("--report", type=Path, help="an HTML page on which to look at the groups")
+    alone.add_argument("--delete-list", type=Path, help="a file for the paths that may go, a line each")
+    alone.add_argument("--index", type=Path, help="a folder that remembers what was hashed, for the next time")
+    alone.add_argument("--bits", type=int, default=128, help="of the code (default: %(default)s)")
+    alone.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     arguments = parser.parse_args()
     if arguments.command == "ui":
         _ui(arguments.port)
@@ -53,6 +63,8 @@ def main() -> None:
         _import_theano(arguments)
     elif arguments.command == "distances":
         _distances(arguments)
+    elif arguments.command == "dedupe":
+        _dedupe(arguments)
     elif arguments.command == "classifier":
         _classifier(arguments)
     else:
@@ -127,6 +139,35 @@ def _classifier(arguments: argparse.Namespace) -> None:
     if trained.accuracy is not None:
         print(f"{trained.accuracy:.2%} of the test images are told right")
     print(f"{arguments.out}: name it by --network of ganpipe distances")
+
+
+def _dedupe(arguments: argparse.Namespace) -> None:
+    import re
+
+    from ganpipe.dedupe import alone
+
+    if arguments.method not in alone.METHODS:
+        raise UserError(f"there is no method {arguments.method}, choose from {', '.join(alone.METHODS)}")
+    if arguments.radius is not None and not 0 <= arguments.radius <= 64:
+        raise UserError(f"--radius is {arguments.radius}: it is a number from 0 to 64")
+    if not re.fullmatch("first|largest|sharpest|prefer:.+", arguments.keep):
+        raise UserError(f"--keep is {arguments.keep}: choose first, largest, sharpest or prefer:<folder>")
+    if arguments.bits % 8 or not 8 <= arguments.bits <= 432:
+        raise UserError(f"--bits is {arguments.bits}: it is a multiple of 8 up to 432")
+    if arguments.seed < 0:
+        raise UserError(f"--seed is {arguments.seed}: it is a number from 0")
+    wanted = alone.Wanted(arguments.method, arguments.bits, arguments.radius, arguments.keep, arguments.seed)
+    found = alone.find(arguments.folder, wanted, arguments.index)
+    for sentence in alone.sentences(found):
+        print(sentence)
+    if arguments.report is not None:
+        alone.write_page(arguments.report, found, arguments.folder, arguments.method)
+        print(f"{arguments.report}: the groups, to look at")
+    if arguments.delete_list is not None:
+        left_out = alone.write_list(arguments.delete_list, found)
+        print(f"{arguments.delete_list}: the files that may go (xargs -d '\\n' rm -- < {arguments.delete_list})")
+        if left_out:
+            print(f"{left_out} of them are not in it, because their names hold a line's end")
 
 
 def _ui(port: int) -> None:

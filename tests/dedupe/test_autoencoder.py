@@ -3,11 +3,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from dedupe.small import dedupe_params
 
 from ganpipe.corpus.shards import Images
 from ganpipe.dedupe.autoencoder import Autoencoder, fit
 from ganpipe.dedupe.report import bit_entropies
+from support.dedupe_settings import dedupe_params
 
 CPU = torch.device("cpu")
 

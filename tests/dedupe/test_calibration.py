@@ -5,8 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dedupe.codes import skewed_codes
-from dedupe.scenes import scene, scenes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -28,6 +26,8 @@ from ganpipe.dedupe.calibration import (
 )
 from ganpipe.dedupe.perturb import PERTURBATIONS
 from ganpipe.intervals import wilson
+from support.codes import skewed_codes
+from support.scenes import scene, scenes
 
 SCENES = scenes(60)
 Squares = Callable[[np.ndarray], np.ndarray]

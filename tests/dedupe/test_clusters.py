@@ -1,11 +1,11 @@
 import random
 
 import numpy as np
-from dedupe.codes import apart, skewed_codes
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ganpipe.dedupe.clusters import group
+from support.codes import apart, skewed_codes
 
 RADII = st.integers(0, 9)
 

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
-from dedupe.codes import skewed_codes
 from hypothesis import given
 from scipy.stats import entropy
 
 from ganpipe.dedupe import report
 from ganpipe.dedupe.clusters import group
+from support.codes import skewed_codes
 
 SIDE, CELL, GAP = 32, 64, 2  # of a square, of its enlarged picture, between two of them
 

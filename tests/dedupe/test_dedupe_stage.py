@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from dedupe.small import dedupe_params
 from PIL import Image
 from pydantic import ValidationError
 
@@ -17,6 +16,7 @@ from ganpipe.dedupe.dedupe import dedupe
 from ganpipe.dedupe.keep import KEEP, read_kept
 from ganpipe.errors import UserError
 from ganpipe.manifest import MANIFEST, read_manifest
+from support.dedupe_settings import dedupe_params
 
 START, COUNT = 5, 45  # the split does not start at 0, so that an index is not a place within the split
 COPIES = {9: 6, 20: 6, 44: 30}  # image to the earlier one that it is a copy of

@@ -3,13 +3,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dedupe.codes import apart, skewed_codes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ganpipe.dedupe import hamming
 from ganpipe.dedupe.hamming import pairs_within
 from ganpipe.errors import UserError
+from support.codes import apart, skewed_codes
 
 
 def brute_force(codes: np.ndarray, radius: int) -> list[tuple[int, int, int]]:

@@ -4,11 +4,11 @@ import imagehash
 import numpy as np
 import pytest
 import torch
-from dedupe.scenes import scenes
-from dedupe.small import dedupe_params
 from PIL import Image
 
 from ganpipe.dedupe import hashes, projection
+from support.dedupe_settings import dedupe_params
+from support.scenes import scenes
 
 
 @pytest.mark.parametrize("method", ["phash", "dhash", "whash"])

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
-from dedupe.scenes import scenes
 from PIL import Image
 
 from ganpipe.corpus.images import square
 from ganpipe.dedupe import likeness
 from ganpipe.dedupe.likeness import REACH, alike, edges
 from ganpipe.dedupe.perturb import PERTURBATIONS
+from support.scenes import scenes
 
 COUNT = 24
 

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
-from dedupe.scenes import scene
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from ganpipe.dedupe.perturb import FAINTEST, MILD, PERTURBATIONS, STRONGEST
+from support.scenes import scene
 
 SIDES = st.integers(8, 80)
 RANDOM = {"shift_1", "crop_0.95", "brightness", "contrast", "overlay"}

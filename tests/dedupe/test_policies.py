@@ -3,7 +3,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from corpus.pictures import encode, fill
-from dedupe.scenes import scene
 from PIL import Image, ImageFilter
 
 from ganpipe.corpus.download import download
@@ -11,6 +10,7 @@ from ganpipe.corpus.params import DownloadParams
 from ganpipe.corpus.shards import Images, write_pixels
 from ganpipe.dedupe.policies import order
 from ganpipe.errors import UserError
+from support.scenes import scene
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_places_are_those_within_the_rows(images: Images) -> None:
 
 
 def test_a_folder_without_images_is_named(images: Images) -> None:
-    with pytest.raises(UserError, match="dedupe.keep is prefer:ow, but no image of raw lies in a folder ow"):
+    with pytest.raises(UserError, match="keep is prefer:ow, but no image of raw lies in a folder ow"):
         order("prefer:ow", images, np.arange(4))
 
 

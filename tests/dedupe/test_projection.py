@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from dedupe.scenes import scenes
 
 from ganpipe.dedupe import projection
 from ganpipe.dedupe.projection import PIXELS, Projection
 from ganpipe.errors import UserError
+from support.scenes import scenes
 
 
 def random_projection(bits: int) -> Projection:

@@ -3,13 +3,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from dedupe.scenes import scenes
 from PIL import Image
 
+from ganpipe.corpus.images import square
 from ganpipe.dedupe import whitened
 from ganpipe.dedupe.perturb import PERTURBATIONS
 from ganpipe.dedupe.projection import PIXELS, Projection
 from ganpipe.dedupe.report import bit_entropies
+from support.scenes import scenes
 
 BITS = 64
 
@@ -35,12 +36,21 @@ def test_cosines_are_orthonormal_and_the_first_is_flat() -> None:
     assert basis[:, 0].reshape(32, 32, 3)[..., 0].std() < 1e-6
 
 
-def test_each_bit_is_set_in_half_of_the_images_also_of_others(images: np.ndarray, fitted: Projection) -> None:
+@pytest.fixture
+def enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(whitened, "ENOUGH", 500)
+
+
+@pytest.mark.usefixtures("enough")
+def test_each_bit_is_set_in_half_of_the_images_also_of_others(images: np.ndarray) -> None:
+    fitted = hashed(images[:600])
     assert bit_entropies(fitted.codes(images[:600])).min() > 0.999
     assert bit_entropies(fitted.codes(images[600:])).min() > 0.95
 
 
-def test_the_sums_of_images_are_uncorrelated(images: np.ndarray, fitted: Projection) -> None:
+@pytest.mark.usefixtures("enough")
+def test_the_sums_of_images_are_uncorrelated(images: np.ndarray) -> None:
+    fitted = hashed(images[:600])
     sums = images[:600].reshape(600, -1).astype(np.float64) @ fitted.weight.double().numpy()
     correlation = np.corrcoef(sums.T)
     assert np.abs(correlation - np.eye(BITS)).max() < 1e-3
@@ -55,6 +65,18 @@ def test_perturbed_copies_are_nearer_than_any_other_image(images: np.ndarray, fi
         copies = np.stack([np.asarray(PERTURBATIONS[name](Image.fromarray(each), source)) for each in others])
         moved = np.bitwise_count(fitted.codes(copies) ^ codes).sum(1)
         assert (moved < apart.min(1)).mean() > 0.98, name
+
+
+@pytest.mark.parametrize("count", [5, 40])
+def test_of_few_images_copies_are_still_nearer_than_others(images: np.ndarray, count: int) -> None:
+    few, source = images[:count], np.random.default_rng(0)
+    one = hashed(few)
+    codes = one.codes(images)
+    for name in ("jpeg_75", "resize_0.8", "shift_1"):
+        perturb = PERTURBATIONS[name]
+        copies = np.stack([square(perturb(Image.fromarray(each), source), 32, "bilinear") for each in images])
+        moved = np.bitwise_count(one.codes(copies) ^ codes).sum(1)
+        assert (moved < 16).mean() > 0.9, name  # unrelated codes are 32 bits apart
 
 
 def test_equal_seeds_make_equal_bytes_and_others_another_hash(images: np.ndarray) -> None:

@@ -114,10 +114,10 @@ def pack_folder(setting: str, root: Path, out: Path, arrange: Callable[[list[str
     inside, around = root.resolve(), out.resolve()
     if inside.is_relative_to(around) or around.is_relative_to(inside):
         raise UserError(f"{setting} is {root}, which overlaps the stage's own output {out}: choose another folder")
-    names = sorted(_walk(root))
+    names = sorted(walk(root))
     if not names:
         raise UserError(f"the folder {root} holds no files: put images in it, or set {setting} to another one")
-    usable, rejected = _sort_out(root, names)
+    usable, rejected = sort_out(root, names)
     reasons = Counter(entry["reason"] for entry in rejected)
     counts = ", ".join(f"{number} {reason}" for reason, number in reasons.most_common())
     if not usable:
@@ -154,7 +154,7 @@ def _by_name(names: list[str]) -> Arrangement:
     )
 
 
-def _sort_out(root: Path, names: list[str]) -> tuple[dict[str, dict[str, int]], list[dict[str, str]]]:
+def sort_out(root: Path, names: list[str]) -> tuple[dict[str, dict[str, int]], list[dict[str, str]]]:
     """The usable images by name, with their facts, and the names of the others, with reasons."""
     usable: dict[str, dict[str, int]] = {}
     rejected = []
@@ -171,7 +171,7 @@ def _sort_out(root: Path, names: list[str]) -> tuple[dict[str, dict[str, int]], 
     return usable, rejected
 
 
-def _walk(root: Path) -> Iterator[str]:
+def walk(root: Path) -> Iterator[str]:
     """Names of the files below `root`, with forward slashes; hidden ones are left out."""
     for folder, subfolders, names in os.walk(root):
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]

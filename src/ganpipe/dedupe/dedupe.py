@@ -3,7 +3,6 @@
 Near-duplicates of the evaluation sets' test images go, too: what learns from them is not measured by them.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +13,7 @@ import torch
 from ganpipe import files
 from ganpipe.corpus.images import square
 from ganpipe.corpus.shards import Images
-from ganpipe.dedupe import calibration, gallery, hashes, policies, report, vetoes
+from ganpipe.dedupe import calibration, gallery, hashes, policies, report, review, vetoes
 from ganpipe.dedupe.clusters import Clusters, group
 from ganpipe.dedupe.params import DedupeParams
 from ganpipe.dedupe.perturb import PERTURBATIONS
@@ -44,13 +43,9 @@ class Source(NamedTuple):
         """The set's."""
         return str(self.images.manifest.get("name", self.images.folder.name))
 
-    def names(self, places: np.ndarray) -> list[str]:
-        """Of single images, for people."""
-        return self.images.names(self.rows[places])
-
     def keys(self) -> np.ndarray:
         """Digests of the squares, by which vetoes tell images, str (N,)."""
-        return np.array([hashlib.blake2b(square.tobytes(), digest_size=8).hexdigest() for square in self.squares])
+        return np.array([review.key(square) for square in self.squares])
 
 
 def dedupe(
@@ -155,27 +150,12 @@ def _review(
     """The page on which a person looks at every group."""
     side = SIZE if corpus.images.manifest["container"] == "pixels" else THUMBNAIL
 
-    def shown(places: np.ndarray, distances: list[int]) -> list[gallery.Shown]:
-        found = []
-        for (source, place), distance in zip(_sources(corpus, others, places), distances, strict=True):
-            row = source.rows[place : place + 1]
-            thumbnail = next(source.images.squares(row, side, "antialias"))[0]
-            name = source.images.names(row)[0] + (" (test)" if source is not corpus else "")
-            key = hashlib.blake2b(source.squares[place].tobytes(), digest_size=8).hexdigest()
-            found.append(gallery.Shown(name, key, thumbnail, distance))
-        return found
-
-    def groups() -> Iterator[gallery.Group]:
-        removed = np.flatnonzero(~clusters.kept)
-        removed = removed[np.argsort(clusters.representative[removed], kind="stable")]
-        for members in np.split(removed, np.flatnonzero(np.diff(clusters.representative[removed])) + 1):
-            if len(members):
-                kept = clusters.representative[members[0]]
-                leak = bool(clusters.leaked[members[0]])
-                yield gallery.Group(
-                    "leak" if leak else "duplicates",
-                    shown(np.concatenate([[kept], members]), [0, *clusters.distance[members].tolist()]),
-                )
+    def show(number: int, distance: int) -> gallery.Shown:
+        ((source, place),) = _sources(corpus, others, np.array([number]))
+        row = source.rows[place : place + 1]
+        thumbnail = next(source.images.squares(row, side, "antialias"))[0]
+        name = source.images.names(row)[0] + ("" if source is corpus else " (test)")
+        return gallery.Shown(name, review.key(source.squares[place]), thumbnail, distance)
 
     about = {
         "title": f"Near-duplicates in {corpus.name}",
@@ -186,4 +166,4 @@ def _review(
         "removed": int((~clusters.kept).sum()),
     }
     told = vetoes.read(Path(params.vetoes).expanduser()) if params.vetoes else frozenset()
-    gallery.write(path, groups(), about, told)
+    gallery.write(path, review.groups(clusters, show), about, told)

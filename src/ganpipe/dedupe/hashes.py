@@ -47,7 +47,7 @@ def perceptual(method: str, squares: np.ndarray) -> np.ndarray:
     """Codes by imagehash, uint8 (n, 8), in a process pool."""
     parts = [squares[start : start + BATCH] for start in range(0, len(squares), BATCH)]
     found = []
-    with Progress(f"hashing with {method}", len(squares), "images") as progress:
+    with Progress(f"hashing with {method}", len(squares), "images", silent=len(squares) <= BATCH) as progress:
         for codes in map_batches(partial(_perceptual, method), parts, len(parts)):
             found.append(codes)
             progress.advance(len(codes))

@@ -1,5 +1,7 @@
 """Which image of a group stays, by name."""
 
+from pathlib import Path
+
 import numpy as np
 from PIL import Image
 
@@ -9,11 +11,11 @@ from ganpipe.errors import UserError
 PREFER = "prefer:"
 
 
-def order(policy: str, images: Images, rows: np.ndarray) -> np.ndarray:
+def order(policy: str, images: Images, rows: np.ndarray, root: Path | None = None) -> np.ndarray:
     """The places in `rows` in the order in which images are preferred, int64 (N,); among equals the first.
 
     `first`; `largest` by pixels; `sharpest` by the mean magnitude of the brightness's second derivative;
-    `prefer:<folder>` for images below that folder of the corpus. UserError where no image is there.
+    `prefer:<folder>` for images below that folder of the corpus, or of `root`. UserError where no image is there.
     """
     if policy == "first":
         return np.arange(len(rows))
@@ -22,9 +24,10 @@ def order(policy: str, images: Images, rows: np.ndarray) -> np.ndarray:
     if policy == "sharpest":
         return np.argsort(-images.measured(rows, _sharpness), kind="stable")
     folder = policy.removeprefix(PREFER).strip("/")
-    inside = np.array([name.startswith(f"{folder}/") for name in images.names(rows)])
+    start = f"{folder}/" if root is None else f"{root}/{folder}/".lstrip("/")
+    inside = np.array([name.startswith(start) for name in images.names(rows)])
     if not inside.any():
-        raise UserError(f"dedupe.keep is {policy}, but no image of {images.folder} lies in a folder {folder}")
+        raise UserError(f"keep is {policy}, but no image of {root or images.folder} lies in a folder {folder}")
     return np.argsort(~inside, kind="stable")
 
 

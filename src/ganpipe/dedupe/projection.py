@@ -28,7 +28,7 @@ class Projection(NamedTuple):
     def codes(self, squares: np.ndarray) -> np.ndarray:
         """uint8 (n, 32, 32, 3) to packed codes, uint8 (n, bits / 8)."""
         found = np.empty((len(squares), self.weight.shape[1] // 8), np.uint8)
-        with Progress("hashing", len(squares), "images") as progress:
+        with Progress("hashing", len(squares), "images", silent=len(squares) <= BLOCK) as progress:
             for start in range(0, len(squares), BLOCK):
                 pixels = torch.from_numpy(np.ascontiguousarray(squares[start : start + BLOCK])).to(self.weight.device)
                 active = torch.addmm(self.bias, pixels.flatten(1).float(), self.weight) > 0

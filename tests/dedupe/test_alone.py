@@ -1,0 +1,163 @@
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from corpus.pictures import encode, fill
+from PIL import Image
+
+from ganpipe.cli import main
+from ganpipe.corpus.download import sort_out
+from ganpipe.dedupe import alone
+from ganpipe.dedupe.alone import Found, Wanted, find
+from ganpipe.errors import UserError
+from support.scenes import scene
+
+COUNT = 12
+
+
+def wanted(**changes: object) -> Wanted:
+    return Wanted(**{"method": "phash", "bits": 64, "radius": 4, "keep": "first", "seed": 0, **changes})  # type: ignore[arg-type]
+
+
+def photograph(seed: int) -> np.ndarray:
+    return scene(seed, 60, 48)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Twelve photographs, one of them again as a JPEG and one enlarged, and a text that is none."""
+    fill(tmp_path / "pictures", {f"{number:02}.png": encode(photograph(number)) for number in range(COUNT)})
+    Image.fromarray(photograph(3)).save(tmp_path / "pictures/again.jpg", quality=80)
+    (tmp_path / "pictures/sub").mkdir()
+    Image.fromarray(photograph(5)).resize((120, 96)).save(tmp_path / "pictures/sub/large.png")
+    (tmp_path / "pictures/notes.txt").write_text("no image")
+    return tmp_path / "pictures"
+
+
+def going(found: Found) -> list[str]:
+    alone.write_list(Path("list.txt"), found)
+    return [Path(line).name for line in Path("list.txt").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("method", ["whitened", "phash"])
+def test_copies_are_listed_and_nothing_is_deleted(pictures: Path, method: str) -> None:
+    before = sorted(pictures.rglob("*"))
+    radius = {"whitened": 12, "phash": 4}[method]
+    found = find(pictures, wanted(method=method, radius=radius), None)
+    assert sorted(going(found)) == ["again.jpg", "large.png"]
+    assert [each["name"] for each in found.rejected] == ["notes.txt"]
+    assert sorted(pictures.rglob("*")) == before
+
+
+@pytest.mark.parametrize(("keep", "left"), [("largest", "05.png"), ("prefer:sub", "05.png"), ("first", "large.png")])
+def test_what_is_kept_goes_by_the_policy(pictures: Path, keep: str, left: str) -> None:
+    assert left in going(find(pictures, wanted(keep=keep), None))
+
+
+def test_only_new_files_are_read_when_an_index_is_there(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = Path("index")
+    first = find(pictures, wanted(method="whitened", radius=12), index)
+    assert first.hashed == COUNT + 2
+    Image.fromarray(photograph(7)).save(pictures / "0.jpg", quality=90)  # by name it would be the first of all
+    (pictures / "01.png").write_bytes(encode(photograph(8)))  # changed
+    (pictures / "02.png").unlink()
+    read: list[str] = []
+
+    def watched(root: Path, names: list[str]) -> Any:
+        read.extend(names)
+        return sort_out(root, names)
+
+    monkeypatch.setattr(alone, "sort_out", watched)
+    second = find(pictures, wanted(method="whitened", radius=12), index)
+    assert second.hashed == 2
+    assert sorted(read) == ["0.jpg", "01.png", "notes.txt"]
+    assert sorted(going(second)) == ["0.jpg", "01.png", "again.jpg", "large.png"]  # what is known stays
+    anew = find(pictures, wanted(method="whitened", radius=12), None)
+    assert len(anew.clusters.kept) == len(second.clusters.kept)
+    third = find(pictures, wanted(method="whitened", radius=None), index)
+    assert (third.hashed, third.radius) == (0, 12)  # the index's radius
+
+
+def test_images_of_another_folder_stay_and_new_copies_of_them_are_listed(pictures: Path, tmp_path: Path) -> None:
+    index = Path("index")
+    find(pictures, wanted(), index)
+    other = fill(tmp_path / "other", {"x.png": encode(photograph(4)), "y.png": encode(photograph(40))})
+    found = find(other, wanted(), index)
+    assert (found.hashed, going(found)) == (2, ["x.png"])
+    assert len(json.loads((index / "index.json").read_text())["files"]) == COUNT + 4
+    alone.write_page(Path("page.html"), found, other, "phash")
+    page = Path("page.html").read_text()
+    assert "04.png" in page
+    assert '["leak"' not in page
+    assert '["duplicates"' in page
+
+
+def test_a_radius_that_is_not_named_is_measured(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = find(pictures, wanted(radius=None, bits=64, method="whitened"), None)
+    assert 0 <= found.radius <= 16
+    assert "again.jpg" in going(found)
+
+
+def test_names_with_a_lines_end_are_left_out_of_the_list(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "p", {"a.png": encode(photograph(1)), "b\nc.png": encode(photograph(1))})
+    found = find(folder, wanted(), None)
+    assert alone.write_list(Path("list.txt"), found) == 1
+    assert Path("list.txt").read_text() == ""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names of bytes that are no text")
+def test_names_that_are_no_text_are_written_as_they_are(tmp_path: Path) -> None:
+    folder = tmp_path / "p"
+    folder.mkdir()
+    for name in (b"a.png", b"b\xff.png"):
+        (folder / os.fsdecode(name)).write_bytes(encode(photograph(1)))
+    found = find(folder, wanted(), Path("index"))
+    alone.write_list(Path("list.txt"), found)
+    assert Path("list.txt").read_bytes().endswith(b"/b\xff.png\n")
+
+
+def test_a_damaged_or_different_index_is_refused_by_a_sentence(pictures: Path) -> None:
+    index = Path("index")
+    find(pictures, wanted(), index)
+    with pytest.raises(UserError, match="the index index was made with phash, not dhash: name another folder"):
+        find(pictures, wanted(method="dhash"), index)
+    content = (index / "index.json").read_text()
+    for broken in ("", "[]", "{}", content.replace("phash", "md5"), content.replace('"files": [', '"files": [[1], ')):
+        (index / "index.json").write_text(broken)
+        with pytest.raises(UserError, match="index holds no index that can be read .*: remove it, and it is made anew"):
+            find(pictures, wanted(), index)
+
+
+def test_the_command_writes_page_and_list_and_ends_with_a_sentence(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ganpipe(*words: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["ganpipe", "dedupe", *words])
+        main()
+        return capsys.readouterr().out
+
+    options = ("--method", "phash", "--radius", "4", "--report", "r.html", "--delete-list", "l.txt")
+    lines = ganpipe(str(pictures), *options).splitlines()
+    assert lines == [
+        "2 of 14 images are near-duplicates of one that stays (codes within 4 bits); 14 were hashed now",
+        "set aside: 1 not an image",
+        "r.html: the groups, to look at",
+        "l.txt: the files that may go (xargs -d '\\n' rm -- < l.txt)",
+    ]
+    assert "again.jpg" in Path("r.html").read_text()
+    Path("empty").mkdir()
+    for words, sentence in (
+        (("nowhere",), "nowhere is no folder"),
+        (("empty",), f"none of the 0 files in {Path('empty').resolve()} is a usable image"),
+        ((str(pictures), "--radius", "65"), "--radius is 65: it is a number from 0 to 64"),
+        ((str(pictures), "--method", "md5"), "there is no method md5, choose from whitened, phash, dhash, whash"),
+        ((str(pictures), "--keep", "best"), "--keep is best: choose first, largest, sharpest or prefer:<folder>"),
+        ((str(pictures), "--bits", "20"), "--bits is 20: it is a multiple of 8 up to 432"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            ganpipe(*words)
+        assert ended.value.code == f"error: {sentence}"
