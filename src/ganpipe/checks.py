@@ -43,9 +43,10 @@ def _between_sections() -> list[str]:
     download, preprocess = load_params(DownloadParams, "download"), load_params(PreprocessParams, "preprocess")
     train, evaluate = load_params(TrainParams, "train"), load_params(EvaluateParams, "evaluate")
     table, own = ARCHITECTURES[train.network], evaluate.weights is None
-    layers = len(table.discriminator)
+    layers, vetoes = len(table.discriminator), load_params(DedupeParams, "dedupe").vetoes
     rules = {
         f"download.name is {FOLDER}: set download.path": download.name == FOLDER and not download.path,
+        f"dedupe.vetoes is {vetoes}, which is no file": vetoes is not None and not Path(vetoes).expanduser().is_file(),
         f"preprocess.side is {preprocess.side}, but {train.network} takes {table.size}": preprocess.side != table.size,
         "evaluate.kept is true: set train.keep_every": own and evaluate.kept and not train.keep_every,
         "evaluate.average is true: set train.average": own and evaluate.average and not train.average,
