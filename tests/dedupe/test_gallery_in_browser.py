@@ -101,7 +101,7 @@ def page(context: BrowserContext) -> Page:
 
 def kept(page: Page) -> list[str]:
     """Names of the kept images in sight, in their order."""
-    return page.locator(".kept .name").all_inner_texts()
+    return page.locator(".kept .name").all_text_contents()
 
 
 def removed(page: Page, name: str) -> Locator:
@@ -260,6 +260,7 @@ def test_no_vetoes_save_a_file_without_rows(page: Page) -> None:
 
 def test_an_earlier_file_is_gone_on_from(page: Page) -> None:
     removed(page, "oak-1").click()
+    removed(page, "ash-1").click()
     given = {pair("rose-1", "rose"), pair("oak-1", "oak"), pair("gone", "away")}
     vetoes.write(Path("mine.csv"), given)
     load(page, "\ufeff# mine\n\n" + Path("mine.csv").read_text(encoding="utf-8").replace("\n", "\r\n"))
@@ -267,7 +268,7 @@ def test_an_earlier_file_is_gone_on_from(page: Page) -> None:
     expect(removed(page, "rose-1")).to_have_attribute("aria-pressed", "true")
     removed(page, "elm-1").click()
     page.reload()
-    assert saved(page) == {*given, pair("elm-1", "elm")}
+    assert saved(page) == {*given, pair("ash-1", "ash"), pair("elm-1", "elm")}
 
 
 @pytest.mark.parametrize(
@@ -386,12 +387,14 @@ def test_what_another_page_stored_under_the_name_is_passed_over(page: Page, stor
 
 
 @pytest.mark.parametrize("width", [1280, 400, 320])
-def test_nothing_hangs_over_the_side(page: Page, width: int) -> None:
+def test_nothing_hangs_over_the_side_or_into_the_next_row(page: Page, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 800})
     page.wait_for_timeout(200)
     assert page.evaluate("document.documentElement.scrollWidth") == width
-    edges = "cards => Math.max(...cards.map(card => card.getBoundingClientRect().right))"
+    edges = "parts => Math.max(...parts.map(part => part.getBoundingClientRect().right))"
     assert page.locator("article, .image, .tools > *").evaluate_all(edges) <= width
+    below = "cards => cards.map(card => card.getBoundingClientRect().height - card.parentElement.offsetHeight)"
+    assert max(page.locator("article").evaluate_all(below)) <= 0
 
 
 def test_colours_follow_the_system(page: Page) -> None:
@@ -425,7 +428,13 @@ def test_thousands_of_groups_are_scrolled_through_with_few_nodes(context: Browse
     drawn: set[int] = set()
     nodes = 0
     end = page.evaluate("document.documentElement.scrollHeight - innerHeight")
-    for top in [*range(0, end, 3000), end]:  # what is drawn reaches 1,200 px beyond the 900 in sight
+    for top in [
+        *range(0, end, 3000),
+        end,
+        end - 900,
+        end // 2,
+        end // 2 - 900,
+    ]:  # what is drawn reaches 1,200 px beyond the 900 in sight
         page.evaluate(f"top => {{ scrollTo(0, top); return {FRAME}; }}", top)
         places = page.locator("article").evaluate_all("cards => cards.map(card => Number(card.ariaPosInSet))")
         assert places == list(range(places[0], places[-1] + 1))
@@ -434,7 +443,6 @@ def test_thousands_of_groups_are_scrolled_through_with_few_nodes(context: Browse
         nodes = max(nodes, page.evaluate("document.querySelectorAll('*').length"))
     assert drawn == set(range(1, MANY + 1))
     assert nodes < NODES
-    assert kept(page)[-1] == f"g{MANY - 1}"
     assert page.evaluate("document.documentElement.scrollHeight - innerHeight") == end
 
 
