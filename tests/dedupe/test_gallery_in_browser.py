@@ -263,7 +263,10 @@ def test_an_earlier_file_is_gone_on_from(page: Page) -> None:
     removed(page, "ash-1").click()
     given = {pair("rose-1", "rose"), pair("oak-1", "oak"), pair("gone", "away")}
     vetoes.write(Path("mine.csv"), given)
-    load(page, "\ufeff# mine\n\n" + Path("mine.csv").read_text(encoding="utf-8").replace("\n", "\r\n"))
+    rows = Path("mine.csv").read_text(encoding="utf-8").split("\n")
+    load(
+        page, "\ufeff# from a spreadsheet\r\n\r\n" + "\r\n".join(row.replace(",", ' , "') + '"' for row in rows if row)
+    )
     expect(page.locator("#said")).to_have_text("mine.csv: 3 vetoes, 2 of them new")
     expect(removed(page, "rose-1")).to_have_attribute("aria-pressed", "true")
     removed(page, "elm-1").click()
