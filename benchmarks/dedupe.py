@@ -23,10 +23,11 @@ from reporting import arguments, report
 from ganpipe.corpus.images import decode, square
 from ganpipe.corpus.shards import Images
 from ganpipe.dedupe import calibration, hashes
+from ganpipe.dedupe.copies import plant
 from ganpipe.dedupe.hamming import pairs_within
 from ganpipe.dedupe.params import DedupeParams
 from ganpipe.dedupe.perturb import MILD
-from ganpipe.dedupe.projection import SIZE
+from ganpipe.dedupe.projection import RESIZE, SIZE
 from ganpipe.settings import load_params
 
 METHODS = ("whitened", "autoencoder", "phash", "dhash", "whash")
@@ -75,7 +76,7 @@ def sets(quick: bool) -> dict[str, np.ndarray]:
         with tarfile.open(path) as tar:
             files = (tar.extractfile(member) for member in tar if member.name.endswith(".jpg"))
             found["tinyimagenet64"] = np.stack(
-                [square(decode(file.read()), SIZE, "bilinear") for file in files if file is not None]
+                [square(decode(file.read()), SIZE, RESIZE) for file in files if file is not None]
             )
     if not found:
         sys.exit(
@@ -93,7 +94,7 @@ def mild(
     held = codes(squares)
     rate = len(squares) / (time.perf_counter() - began)
     sample = np.sort(np.random.default_rng(0).permutation(len(squares))[:count])
-    copies = calibration.plant(squares[sample], MILD, 0, lambda image: square(image, SIZE, "bilinear"))
+    copies = plant(squares[sample], MILD, 0, lambda image: square(image, SIZE, RESIZE))
     planted = {name: codes(np.stack(each)) for name, each in copies.items()}
     largest = 8 * held.shape[1] // 4
     return calibration.calibrate(held, sample, planted, lambda places: squares[places], largest, 0.01), rate

@@ -50,6 +50,7 @@ def main() -> None:
     alone.add_argument("folder", type=Path, help="of images, at any depth")
     alone.add_argument("--method", default="whitened", help="or phash, dhash, whash (default: %(default)s)")
     alone.add_argument("--radius", type=int, help="bits by which duplicates may differ; measured otherwise")
+    alone.add_argument("--no-verify", action="store_true", help="trust the codes; pixels are compared, too, otherwise")
     alone.add_argument("--keep", default="first", help="or largest, sharpest, prefer:<folder> (default: %(default)s)")
     alone.add_argument("--report", type=Path, help="an HTML page on which to look at the groups")
     alone.add_argument("--delete-list", type=Path, help="a file for the paths that may go, a line each")
@@ -156,7 +157,9 @@ def _dedupe(arguments: argparse.Namespace) -> None:
         raise UserError(f"--bits is {arguments.bits}: it is a multiple of 8 up to 432")
     if arguments.seed < 0:
         raise UserError(f"--seed is {arguments.seed}: it is a number from 0")
-    wanted = alone.Wanted(arguments.method, arguments.bits, arguments.radius, arguments.keep, arguments.seed)
+    wanted = alone.Wanted(
+        arguments.method, arguments.bits, arguments.radius, not arguments.no_verify, arguments.keep, arguments.seed
+    )
     found = alone.find(arguments.folder, wanted, arguments.index)
     for sentence in alone.sentences(found):
         print(sentence)

@@ -20,7 +20,7 @@ COUNT = 12
 
 
 def wanted(**changes: object) -> Wanted:
-    return Wanted(**{"method": "phash", "bits": 64, "radius": 4, "keep": "first", "seed": 0, **changes})  # type: ignore[arg-type]
+    return Wanted(**{"method": "phash", "bits": 64, "radius": 4, "verify": True, "keep": "first", "seed": 0, **changes})  # type: ignore[arg-type]
 
 
 def photograph(seed: int) -> np.ndarray:
@@ -94,6 +94,11 @@ def test_images_of_another_folder_stay_and_new_copies_of_them_are_listed(picture
     assert "04.png" in page
     assert '["leak"' not in page
     assert '["duplicates"' in page
+
+
+def test_near_codes_alone_list_more_than_copies_only_where_pixels_are_not_compared(pictures: Path) -> None:
+    assert sorted(going(find(pictures, wanted(radius=28), None))) == ["again.jpg", "large.png"]
+    assert len(going(find(pictures, wanted(radius=28, verify=False), None))) > 2
 
 
 def test_a_radius_that_is_not_named_is_measured(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,13 +21,12 @@ from ganpipe.dedupe.calibration import (
     Row,
     calibrate,
     picture,
-    plant,
     write_csv,
 )
 from ganpipe.dedupe.perturb import PERTURBATIONS
 from ganpipe.intervals import wilson
 from support.codes import skewed_codes
-from support.scenes import scene, scenes
+from support.scenes import scenes
 
 SCENES = scenes(60)
 Squares = Callable[[np.ndarray], np.ndarray]
@@ -207,33 +206,6 @@ def test_without_mild_ones_there_is_no_row_of_them() -> None:
 def test_refuses_codes_that_are_not_the_copies(planted: dict[str, np.ndarray], sample: list[int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         calibrated(np.zeros((3, 2), np.uint8), sample, planted)
-
-
-def test_copies_come_by_perturbation_in_the_order_of_the_images() -> None:
-    images = [scene(seed, 40, 30) for seed in range(3)]
-    copies = plant(iter(images), ["flip", "resize_0.5"], 0)
-    assert list(copies) == ["flip", "resize_0.5"]
-    assert all((copy == image[:, ::-1]).all() for copy, image in zip(copies["flip"], images, strict=True))
-    assert [copy.shape for copy in copies["resize_0.5"]] == [(15, 20, 3)] * 3
-    assert {copy.dtype for held in copies.values() for copy in held} == {np.dtype(np.uint8)}
-
-
-def test_a_copy_is_determined_by_seed_place_and_name_alone() -> None:
-    images = [scene(0)] * 4
-    copies = plant(images, PERTURBATIONS, 5)
-    reordered = plant(images[:2], list(PERTURBATIONS)[::-1], 5)
-    for name in PERTURBATIONS:
-        assert all((a == b).all() for a, b in zip(copies[name], reordered[name], strict=False))
-    for name in ("brightness", "contrast"):
-        assert len({copy.tobytes() for copy in copies[name]}) == 4  # each place has its own
-        assert {copy.tobytes() for copy in copies[name]}.isdisjoint(
-            copy.tobytes() for copy in plant(images, [name], 6)[name]
-        )
-
-
-def test_only_what_shrink_leaves_is_held() -> None:
-    copies = plant([scene(0)], ["flip"], 0, lambda copy: np.asarray(copy.resize((4, 4))))
-    assert copies["flip"][0].shape == (4, 4, 3)
 
 
 def made(counts: dict[str, list[tuple[int, int]]], radius: int, holds: bool) -> Calibration:

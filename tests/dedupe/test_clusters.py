@@ -118,3 +118,34 @@ def test_vetoed_pairs_are_never_together(codes: np.ndarray, radius: int, data: s
 def test_a_veto_parts_images_of_equal_codes() -> None:
     codes = np.zeros((4, 1), np.uint8)
     assert group(codes, 0, apart={(2, 0)}).representative.tolist() == [0, 0, 2, 0]
+
+
+@given(skewed_codes(smallest=3), RADII, st.integers(0, 2), st.randoms(use_true_random=False))
+def test_of_near_codes_those_are_duplicates_that_are_verified(
+    codes: np.ndarray, radius: int, number: int, source: random.Random
+) -> None:
+    codes = np.unique(codes, axis=0)  # equal ones are not asked about
+    tests, ours = codes[:number], codes[number:]
+    order = np.array(source.sample(range(len(ours)), len(ours)), np.int64)
+    refused = np.array([[source.random() < 0.5 for _ in codes] for _ in codes], bool).reshape(len(codes), len(codes))
+    refused |= refused.T
+    clusters = group(ours, radius, order, tests, verify=lambda i, j: ~refused[i, j])
+    alone = group(ours, radius, order, tests, verify=lambda i, j: np.zeros(len(i), bool))
+    assert alone.kept.all()
+    distance = apart(np.concatenate([ours, tests]))
+    near = (distance <= radius) & ~refused
+    removed = np.flatnonzero(~clusters.kept)
+    assert near[removed, clusters.representative[removed]].all()
+    kept = np.concatenate([np.flatnonzero(clusters.kept), np.arange(len(ours), len(codes))]).astype(int)
+    among = near[np.ix_(kept, kept)]
+    stays = kept >= len(ours)  # two test images may be near each other
+    assert not (among & ~np.eye(len(kept), dtype=bool) & ~np.logical_and.outer(stays, stays)).any()
+
+
+def test_equal_codes_are_not_asked_about() -> None:
+    def never(i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        assert not len(i)
+        return np.empty(0, bool)
+
+    assert group(np.zeros((4, 1), np.uint8), 3, verify=never).representative.tolist() == [0, 0, 0, 0]
+    assert group(np.zeros((3, 1), np.uint8), 3, apart={(2, 0)}, verify=never).representative.tolist() == [0, 0, 2]

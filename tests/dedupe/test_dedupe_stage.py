@@ -140,6 +140,16 @@ def test_vetoed_pairs_stay_apart(images: Images, tmp_path: Path) -> None:
     assert keys[0] in (tmp_path / "again/review.html").read_text()
 
 
+def test_images_with_near_codes_are_told_apart_by_their_pixels(images: Images, tmp_path: Path) -> None:
+    tests = [labelled(tmp_path / "own", images.pixels(np.arange(START)), 0)]
+    near = run(images, tmp_path / "near", tests, method="phash", radius=24, verify=False)
+    figures = run(images, tmp_path / "alike", tests, method="phash", radius=24, verify=True)
+    assert near["refused_pairs"] == 0 < figures["refused_pairs"]
+    assert near["removed"] > figures["removed"]
+    rows = table(tmp_path / "alike")
+    assert {index for index, kept in zip(rows["index"], rows["kept"], strict=True) if not kept} >= {*COPIES, 12}
+
+
 def test_auto_chooses_the_radius_that_its_calibration_names(images: Images, tmp_path: Path) -> None:
     figures = run(images, tmp_path / "out", method="whitened", radius="auto", planted=20)
     with (tmp_path / "out/calibration.csv").open() as file:

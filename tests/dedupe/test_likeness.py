@@ -48,7 +48,7 @@ def test_displacements_up_to_the_reach_are_no_difference(right: int, down: int) 
     images = scenes(COUNT)
     assert verdicts(images, moved(images, right, down)).diagonal().all()
     fine = edges(moved(images, right, down)).fine
-    assert likeness._correlation(edges(images).fine, fine) == pytest.approx(np.ones(COUNT), abs=1e-5)
+    assert likeness.correlation(edges(images).fine, fine, REACH) == pytest.approx(np.ones(COUNT), abs=1e-5)
 
 
 def test_larger_displacements_are() -> None:
@@ -59,7 +59,7 @@ def test_larger_displacements_are() -> None:
 def test_correlation_is_the_best_of_all_displacements() -> None:
     these, others = edges(scenes(COUNT)).fine, edges(scenes(COUNT)[::-1]).fine
     side = 30 - 2 * REACH
-    for this, other, found in zip(these, others, likeness._correlation(these, others), strict=True):
+    for this, other, found in zip(these, others, likeness.correlation(these, others, REACH), strict=True):
         inner = this[REACH:-REACH, REACH:-REACH].ravel()
         best = max(
             inner @ part / np.linalg.norm(inner) / np.linalg.norm(part)
@@ -91,3 +91,21 @@ def test_an_edge_in_common_does_not_decide_alone() -> None:
     verdict = verdicts(images, images)
     assert verdict.diagonal().all()
     assert verdict.mean() < 0.1
+
+
+def test_pairs_are_judged_alike_one_by_one_and_all_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = np.concatenate([scenes(COUNT), moved(scenes(COUNT), 1, 1), np.full((2, 32, 32, 3), 255, np.uint8)])
+    i, j = np.triu_indices(len(images), 1)
+    due = verdicts(images, images)[i, j]
+    assert 0 < due.sum() < len(due)
+    assert (likeness.alike_in_pairs(*(edges(images[at]) for at in (i, j))) == due).all()
+    monkeypatch.setattr(likeness, "PAIRS", 100)
+    asked = []
+
+    def squares(numbers: np.ndarray) -> np.ndarray:
+        asked.append(numbers)
+        return images[numbers]
+
+    assert (likeness.verify(j, i, squares) == due).all()
+    assert all(len(numbers) <= 200 and (np.diff(numbers) > 0).all() for numbers in asked)
+    assert likeness.verify(i[:0], j[:0], squares).shape == (0,)

@@ -13,7 +13,7 @@ import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -23,6 +23,8 @@ from ganpipe.corpus.images import decode, square
 from ganpipe.errors import UserError
 from ganpipe.manifest import MANIFEST, SCHEMA, read_manifest
 from ganpipe.runtime import map_batches
+
+T = TypeVar("T")
 
 SHARD_BYTES = 256 << 20
 BATCH = 256  # images decoded together by one worker
@@ -170,26 +172,20 @@ class Images:
 
     def squares(self, indices: np.ndarray, size: int, resize: str) -> Iterator[np.ndarray]:
         """Batches of uint8 (n, size, size, 3), in the order of `indices`: resized and cropped, in a process pool."""
-        parts = [indices[start : start + BATCH] for start in range(0, len(indices), BATCH)]
-        if self.manifest["container"] == "encoded":
-            sources = ([self._locate(index) for index in part] for part in parts)
-            yield from map_batches(partial(_squares_of_files, size=size, resize=resize), sources, len(parts))
-        elif tuple(self._arrays[0].shape[1:3]) == (size, size):
-            yield from (self.pixels(part) for part in parts)
+        if self.manifest["container"] == "pixels" and tuple(self._arrays[0].shape[1:3]) == (size, size):
+            yield from (self.pixels(indices[start : start + BATCH]) for start in range(0, len(indices), BATCH))
         else:
-            arrays = (self.pixels(part) for part in parts)
-            yield from map_batches(partial(_squares_of_arrays, size=size, resize=resize), arrays, len(parts))
+            yield from map(np.stack, self.mapped(indices, partial(square, size=size, resize=resize)))
 
-    def measured(self, indices: np.ndarray, measure: Callable[[Image.Image], float]) -> np.ndarray:
-        """`measure`, a module's function, of each image as it is held, at its full size: float64 (n,)."""
+    def mapped(self, indices: np.ndarray, work: Callable[[Image.Image], T]) -> Iterator[list[T]]:
+        """Batches of `work`, a module's function, of each image as it is held, at its full size, in a process pool."""
         parts = [indices[start : start + BATCH] for start in range(0, len(indices), BATCH)]
         if self.manifest["container"] == "encoded":
             files = ([self._locate(index) for index in part] for part in parts)
-            found = map_batches(partial(_measures_of_files, measure=measure), files, len(parts))
+            yield from map_batches(partial(_of_files, work=work), files, len(parts))
         else:
             arrays = (self.pixels(part) for part in parts)
-            found = map_batches(partial(_measures_of_arrays, measure=measure), arrays, len(parts))
-        return np.array([value for part in found for value in part], np.float64)
+            yield from map_batches(partial(_of_arrays, work=work), arrays, len(parts))
 
     def names(self, indices: np.ndarray) -> list[str]:
         """What each image is called: its file's name, or in the pixel container the set's name and the index."""
@@ -209,27 +205,14 @@ class Images:
         return self._files[entry["shard"]], int(entry["offset"]), int(entry["length"])
 
 
-def _squares_of_files(places: list[tuple[Path, int, int]], size: int, resize: str) -> np.ndarray:
-    images = []
-    for path, offset, length in places:
-        with path.open("rb") as file:
-            file.seek(offset)
-            images.append(square(decode(file.read(length)), size, resize))
-    return np.stack(images)
-
-
-def _measures_of_files(places: list[tuple[Path, int, int]], measure: Callable[[Image.Image], float]) -> list[float]:
+def _of_files(places: list[tuple[Path, int, int]], work: Callable[[Image.Image], T]) -> list[T]:
     found = []
     for path, offset, length in places:
         with path.open("rb") as file:
             file.seek(offset)
-            found.append(measure(decode(file.read(length))))
+            found.append(work(decode(file.read(length))))
     return found
 
 
-def _measures_of_arrays(images: np.ndarray, measure: Callable[[Image.Image], float]) -> list[float]:
-    return [measure(Image.fromarray(image)) for image in images]
-
-
-def _squares_of_arrays(images: np.ndarray, size: int, resize: str) -> np.ndarray:
-    return np.stack([square(Image.fromarray(image), size, resize) for image in images])
+def _of_arrays(images: np.ndarray, work: Callable[[Image.Image], T]) -> list[T]:
+    return [work(Image.fromarray(image)) for image in images]

@@ -15,12 +15,10 @@ import numpy as np
 
 from ganpipe import files
 from ganpipe.corpus.download import sort_out, text, walk
-from ganpipe.corpus.images import square
 from ganpipe.corpus.shards import Images
-from ganpipe.dedupe import calibration, gallery, hashes, policies, projection, report, review, whitened
+from ganpipe.dedupe import copies, gallery, hashes, likeness, policies, projection, report, review, whitened
 from ganpipe.dedupe.clusters import Clusters, group
-from ganpipe.dedupe.perturb import PERTURBATIONS
-from ganpipe.dedupe.projection import SIZE
+from ganpipe.dedupe.projection import RESIZE, SIZE
 from ganpipe.errors import UserError
 from ganpipe.manifest import SCHEMA
 from ganpipe.progress import Progress
@@ -39,6 +37,7 @@ class Wanted(NamedTuple):
     method: str
     bits: int  # of the code, where the method lets it be chosen
     radius: int | None  # bits; None for the largest with few enough false finds
+    verify: bool  # whether pixels are compared, too
     keep: str  # as `policies.order` takes it
     seed: int
 
@@ -110,7 +109,7 @@ def find(root: Path, wanted: Wanted, index: Path | None) -> Found:
     images = Files([mark.path for mark in (*inside, *outside)])
 
     def squares(rows: np.ndarray) -> np.ndarray:
-        return np.concatenate(list(images.squares(rows, SIZE, "bilinear")))
+        return np.concatenate(list(images.squares(rows, SIZE, RESIZE)))
 
     # The codes.
     fresh = np.arange(len(old), len(inside))
@@ -124,12 +123,27 @@ def find(root: Path, wanted: Wanted, index: Path | None) -> Found:
         others = codes[:0]
     if wanted.radius is not None:
         radius = wanted.radius
+    elif before is not None:
+        radius = before.radius
     else:
-        radius = before.radius if before is not None else _radius(wanted, hashing, codes, squares)
+        radius = copies.measure(
+            images,
+            np.arange(len(inside)),
+            codes,
+            hashing,
+            squares,
+            count=PLANTED,
+            among=AMONG,
+            seed=wanted.seed,
+            most_false=MOST_FALSE,
+            radius=None,
+            verify=wanted.verify,
+        ).radius
 
     # The groups.
     order = policies.order(wanted.keep, images, np.arange(len(inside)), root)
-    clusters = group(codes, radius, order, others)
+    verify = (lambda i, j: likeness.verify(i, j, squares)) if wanted.verify else None
+    clusters = group(codes, radius, order, others, verify=verify)
     if index is not None:
         encoder = (index / ENCODER).read_bytes() if before and (index / ENCODER).exists() else None
         with files.atomic_folder(index) as draft:
@@ -194,7 +208,7 @@ def write_page(path: Path, found: Found, root: Path, method: str) -> None:
     def show(number: int, distance: int) -> gallery.Shown:
         at = np.array([number])
         thumbnail = next(found.images.squares(at, THUMBNAIL, "antialias"))[0]
-        small = next(found.images.squares(at, SIZE, "bilinear"))[0]
+        small = next(found.images.squares(at, SIZE, RESIZE))[0]
         return gallery.Shown(found.images.names(at)[0], review.key(small), thumbnail, distance)
 
     figures = report.figures(found.clusters, None, {})
@@ -226,28 +240,7 @@ def _codes(hashing: Hashing, images: Images, rows: np.ndarray) -> list[np.ndarra
     """Of the images at `rows`, batch after batch."""
     found = []
     with Progress("hashing", len(rows), "images", silent=not len(rows)) as progress:
-        for batch in images.squares(rows, SIZE, "bilinear"):
+        for batch in images.squares(rows, SIZE, RESIZE):
             found.append(hashing(batch))
             progress.advance(len(batch))
     return found
-
-
-def _radius(
-    wanted: Wanted,
-    hashing: Hashing,
-    codes: np.ndarray,
-    squares: Callable[[np.ndarray], np.ndarray],
-) -> int:
-    """The largest with few enough false finds of perturbed copies."""
-    source = np.random.default_rng(wanted.seed)
-    among = np.sort(source.permutation(len(codes))[:AMONG])
-    sample = np.sort(source.permutation(len(among))[:PLANTED])
-    copies = calibration.plant(
-        squares(among[sample]), PERTURBATIONS, wanted.seed, lambda image: square(image, SIZE, "bilinear")
-    )
-    planted = {name: hashing(np.stack(each)) for name, each in copies.items()}
-    largest = max(1, 8 * codes.shape[1] // 4)
-    found = calibration.calibrate(
-        codes[among], sample, planted, lambda places: squares(among[places]), largest, MOST_FALSE
-    )
-    return found.radius

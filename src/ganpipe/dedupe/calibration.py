@@ -6,8 +6,7 @@ corpora hold their own.
 """
 
 import csv
-import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ganpipe import files
 from ganpipe.dedupe.likeness import alike, edges
-from ganpipe.dedupe.perturb import MILD, PERTURBATIONS
+from ganpipe.dedupe.perturb import MILD
 from ganpipe.intervals import wilson
 from ganpipe.progress import Progress
 
@@ -53,26 +52,6 @@ class Calibration(NamedTuple):
     images: int  # that the copies were planted among
 
 
-def plant(
-    images: Iterable[np.ndarray],
-    names: Iterable[str],
-    seed: int,
-    shrink: Callable[[Image.Image], np.ndarray] = np.asarray,
-) -> dict[str, list[np.ndarray]]:
-    """The copies of each image, uint8 (h, w, 3) of at least 8 x 8 pixels, by perturbation, in the order of the images.
-
-    A copy is determined by the seed, the image's place among them and the perturbation's name. `shrink` makes of each
-    copy what is kept of it, so that not all are held at their full size.
-    """
-    copies: dict[str, list[np.ndarray]] = {name: [] for name in names}
-    for place, image in enumerate(images):
-        original = Image.fromarray(image)
-        for name, held in copies.items():
-            source = np.random.default_rng([seed, place, zlib.crc32(name.encode())])
-            held.append(shrink(PERTURBATIONS[name](original, source)))
-    return copies
-
-
 def calibrate(
     codes: np.ndarray,
     sample: np.ndarray,
@@ -94,7 +73,7 @@ def calibrate(
     for name, copies in planted.items():
         if copies.shape != (len(sample), codes.shape[1]):
             raise ValueError(f"{name}: codes of shape {copies.shape}, where {(len(sample), codes.shape[1])} is due")
-    found = {name: _by_radius(_differing(copies, codes[sample]), largest) for name, copies in planted.items()}
+    found = {name: _by_radius(differing(copies, codes[sample]), largest) for name, copies in planted.items()}
     false = _false_finds(codes, sample, planted, squares, largest)
     groups = {name: [name] for name in planted}
     groups["mild"], groups["all"] = [name for name in planted if name in MILD], list(planted)
@@ -153,7 +132,8 @@ def _row(name: str, radius: int, planted: int, found: int, false: int) -> Row:
     return Row(name, radius, planted, found, recall, *wilson(recall, planted), false, precision, *certain)
 
 
-def _differing(codes: np.ndarray, others: np.ndarray) -> np.ndarray:
+def differing(codes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """In how many bits each of packed codes, uint8 (n, B/8), differs from the one at its place: int64 (n,)."""
     return np.bitwise_count(codes ^ others).sum(1, dtype=np.int64)
 
 

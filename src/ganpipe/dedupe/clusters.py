@@ -1,6 +1,6 @@
 """From equal and near codes to groups of duplicates, each with the one that is kept."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +36,7 @@ def group(
     order: np.ndarray | None = None,
     tests: np.ndarray | None = None,
     apart: Collection[tuple[int, int]] = (),
+    verify: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
 ) -> Clusters:
     """Groups of packed codes, uint8 (N, B/8); of each group the image is kept that is first in `order`, (N,).
 
@@ -43,7 +44,8 @@ def group(
     stay in any case. One is a duplicate if its code lies within `radius` of one that stays, the nearest of them if
     there are several. So every removed image is a near-duplicate of the very image that stays for it: a chain A~B~C
     never removes C when A and C differ. Pairs in `apart`, images by index (tests from N on), are none, whatever their
-    codes. Equal codes are collapsed before near ones are searched.
+    codes. Equal codes are collapsed before near ones are searched. Of images whose codes are near, `verify` tells which
+    pairs, int64 (m,) each, numbered likewise, are duplicates indeed, bool (m,).
     """
     count = len(codes)
     order = np.arange(count) if order is None else order
@@ -57,6 +59,9 @@ def group(
     if radius > 0 or vetoed:
         lower, higher, distance = pairs_within(distinct, radius)
         of_corpus = first[higher] >= len(tests)
+        if verify is not None:
+            asked = np.flatnonzero(of_corpus & (distance > 0))
+            of_corpus[asked] = verify(number[first[lower[asked]]], number[first[higher[asked]]])
         lower, higher, distance = lower[of_corpus], higher[of_corpus], distance[of_corpus]
         nearest_first = np.lexsort((lower, distance, higher))
         columns = (column[nearest_first].tolist() for column in (lower, higher, distance))

@@ -11,16 +11,13 @@ import numpy as np
 import torch
 
 from ganpipe import files
-from ganpipe.corpus.images import square
 from ganpipe.corpus.shards import Images
-from ganpipe.dedupe import calibration, gallery, hashes, policies, report, review, vetoes
+from ganpipe.dedupe import calibration, copies, gallery, hashes, likeness, policies, report, review, vetoes
 from ganpipe.dedupe.clusters import Clusters, group
 from ganpipe.dedupe.params import DedupeParams
-from ganpipe.dedupe.perturb import PERTURBATIONS
-from ganpipe.dedupe.projection import SIZE
+from ganpipe.dedupe.projection import RESIZE, SIZE
 from ganpipe.manifest import MANIFEST, SCHEMA
 
-SHARE_OF_BITS = 4  # the calibration goes to a quarter of the bits
 AMONG = 100_000  # images, at most, that copies are planted among
 THUMBNAIL = 64  # pixels, of images that are held at any size
 
@@ -36,7 +33,7 @@ class Source(NamedTuple):
     def of(cls, images: Images, split: str) -> "Source":
         """That split."""
         rows = images.rows(split)
-        return cls(images, rows, np.concatenate(list(images.squares(rows, SIZE, "bilinear"))))
+        return cls(images, rows, np.concatenate(list(images.squares(rows, SIZE, RESIZE))))
 
     @property
     def name(self) -> str:
@@ -64,10 +61,9 @@ def dedupe(
         else:
             hashed = hashes.fit(params, corpus.squares, device, draft)
             codes = hashed.codes(corpus.squares)
-            measured = _measure(params, corpus, codes, hashed, draft)
-            radius = measured.radius if params.radius == "auto" and measured is not None else int(params.radius)
-            clusters = _group(params, corpus, others, codes, hashed, radius)
-            figures = {**hashed.figures, **_of_calibration(measured, radius)}
+            radius, found = _measure(params, corpus, codes, hashed, draft)
+            clusters, refused = _group(params, corpus, others, codes, hashed, radius)
+            figures = {**hashed.figures, **found, "refused_pairs": refused}
         report.write_keep(draft, corpus.rows, clusters, [(other.name, other.rows) for other in others])
         _review(draft / "review.html", params, corpus, others, clusters, radius)
         report.picture(clusters, lambda places: _squares_at(corpus, others, places)).save(draft / "groups.png")
@@ -84,50 +80,51 @@ def dedupe(
 
 def _measure(
     params: DedupeParams, corpus: Source, codes: np.ndarray, hashed: hashes.Hash, folder: Path
-) -> calibration.Calibration | None:
-    """What the hash finds of perturbed copies of some images: also as calibration.csv and .png in the folder."""
+) -> tuple[int, dict[str, float]]:
+    """The radius, and what is found of perturbed copies within it; also as calibration.csv and .png in the folder."""
     if not params.planted:
-        return None
-    source = np.random.default_rng([params.seed, 2])
-    among = np.sort(source.permutation(len(codes))[:AMONG])
-    sample = np.sort(source.permutation(len(among))[: params.planted])
-    copies = calibration.plant(
-        corpus.squares[among[sample]], PERTURBATIONS, params.seed, lambda image: square(image, SIZE, "bilinear")
+        return int(params.radius), {}
+    found = copies.measure(
+        corpus.images,
+        corpus.rows,
+        codes,
+        hashed.codes,
+        lambda places: corpus.squares[places],
+        count=params.planted,
+        among=AMONG,
+        seed=params.seed,
+        most_false=params.most_false,
+        radius=None if params.radius == "auto" else int(params.radius),
+        verify=params.verify,
     )
-    every = hashed.codes(np.stack([each for squares in copies.values() for each in squares]))
-    planted = dict(zip(copies, np.split(every, len(copies)), strict=True))
-    largest = max(1, 8 * codes.shape[1] // SHARE_OF_BITS)
-    found = calibration.calibrate(
-        codes[among], sample, planted, lambda places: corpus.squares[among[places]], largest, params.most_false
-    )
-    calibration.write_csv(folder / "calibration.csv", found)
-    calibration.picture(found).save(folder / "calibration.png")
-    return found
-
-
-def _of_calibration(found: calibration.Calibration | None, radius: int) -> dict[str, Any]:
-    """Recall and precision at the radius, of all perturbations and of the mild ones."""
-    rows = {row.perturbation: row for row in found.rows if row.radius == radius} if found is not None else {}
-    figures: dict[str, Any] = {
-        f"recall_{name}": round(rows[name].recall, 4) for name in ("mild", "all") if name in rows
-    }
-    if "all" in rows:
-        figures["precision_planted"] = round(rows["all"].precision, 4)
-    return figures
+    calibration.write_csv(folder / "calibration.csv", found.calibration)
+    calibration.picture(found.calibration).save(folder / "calibration.png")
+    return found.radius, found.figures
 
 
 def _group(
     params: DedupeParams, corpus: Source, others: list[Source], codes: np.ndarray, hashed: hashes.Hash, radius: int
-) -> Clusters:
+) -> tuple[Clusters, int]:
+    """The groups, and how many pairs of images with near codes were refused for their pixels."""
     told = vetoes.read(Path(params.vetoes).expanduser()) if params.vetoes else frozenset()
     keys = np.concatenate([corpus.keys(), *(other.keys() for other in others)]) if told else np.empty(0, "U16")
-    return group(
+    refused = 0
+
+    def verify(i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        nonlocal refused
+        same = likeness.verify(i, j, lambda numbers: _squares_at(corpus, others, numbers))
+        refused = int((~same).sum())
+        return same
+
+    clusters = group(
         codes,
         radius,
         policies.order(params.keep, corpus.images, corpus.rows),
         np.concatenate([np.empty((0, codes.shape[1]), np.uint8), *(hashed.codes(other.squares) for other in others)]),
         vetoes.forbidden(told, keys),
+        verify if params.verify else None,
     )
+    return clusters, refused
 
 
 def _squares_at(corpus: Source, others: list[Source], places: np.ndarray) -> np.ndarray:

@@ -22,6 +22,7 @@ class DedupeParams(Section):
     )
     planted: int = Field(ge=0, le=10_000, description="images whose perturbed copies measure the hash; 0: not measured")
     most_false: float = Field(gt=0, lt=1, description="share of false finds that auto allows; 0.01 in the paper")
+    verify: bool = Field(description="compare the pixels of those whose codes are near, too, before one goes")
     keep: str = Field(
         pattern=r"^(first|largest|sharpest|prefer:.+)$",
         description="which of a group stays: first, largest, sharpest, or prefer:<folder> for one from that folder",

@@ -1,5 +1,6 @@
 """Which image of a group stays, by name."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,15 +21,19 @@ def order(policy: str, images: Images, rows: np.ndarray, root: Path | None = Non
     if policy == "first":
         return np.arange(len(rows))
     if policy == "largest":
-        return np.argsort(-images.measured(rows, _size), kind="stable")
+        return np.argsort(-_measured(images, rows, _size), kind="stable")
     if policy == "sharpest":
-        return np.argsort(-images.measured(rows, _sharpness), kind="stable")
+        return np.argsort(-_measured(images, rows, _sharpness), kind="stable")
     folder = policy.removeprefix(PREFER).strip("/")
     start = f"{folder}/" if root is None else f"{root}/{folder}/".lstrip("/")
     inside = np.array([name.startswith(start) for name in images.names(rows)])
     if not inside.any():
         raise UserError(f"keep is {policy}, but no image of {root or images.folder} lies in a folder {folder}")
     return np.argsort(~inside, kind="stable")
+
+
+def _measured(images: Images, rows: np.ndarray, measure: Callable[[Image.Image], float]) -> np.ndarray:
+    return np.array([value for batch in images.mapped(rows, measure) for value in batch], np.float64)
 
 
 def _size(image: Image.Image) -> float:

@@ -13,7 +13,7 @@ from ganpipe import files
 from ganpipe.errors import UserError
 from ganpipe.progress import Progress
 
-SIZE = 32
+SIZE, RESIZE = 32, "antialias"  # of the squares that are hashed: a smaller copy has the same
 PIXELS = 3 * SIZE * SIZE
 BLOCK = 2048  # images hashed at a time
 

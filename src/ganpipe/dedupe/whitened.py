@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ganpipe.corpus.images import square
 from ganpipe.dedupe.perturb import PERTURBATIONS
-from ganpipe.dedupe.projection import SIZE, Projection
+from ganpipe.dedupe.projection import RESIZE, SIZE, Projection
 from ganpipe.progress import Progress
 
 NOISE = ("jpeg_75", "resize_0.8", "shift_1", "crop_0.95", "brightness", "contrast", "blur")
@@ -48,7 +48,7 @@ def fit(bits: int, seed: int, count: int, read: Callable[[np.ndarray], np.ndarra
         before = _features(originals, basis)
         for number, name in enumerate(NOISE):
             source = np.random.default_rng([seed, 1, number])
-            after = [square(PERTURBATIONS[name](Image.fromarray(each), source), SIZE, "bilinear") for each in originals]
+            after = [square(PERTURBATIONS[name](Image.fromarray(each), source), SIZE, RESIZE) for each in originals]
             apart = _features(np.stack(after), basis) - before
             moved += apart.T @ apart / (len(NOISE) * len(copied))
             progress.advance()
