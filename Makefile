@@ -45,7 +45,7 @@ ui: setup  ## Open the MLflow pages on http://127.0.0.1:5000 (PORT=... for anoth
 
 lock: setup  ## Renew requirements.lock from pyproject.toml
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --extra pipeline --extra dev --upgrade --output-file requirements.lock pyproject.toml
+	  --extra pipeline --extra dev --extra ray --upgrade --output-file requirements.lock pyproject.toml
 
 clean:  ## Remove unfinished work and downloads (results and tracked runs stay)
 	rm -rf .ckpt .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,7 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from ganpipe.files import atomic, atomic_folder, digest, project_root, save_array, sha256, work_folder, write_json
+from ganpipe.files import (
+    atomic,
+    atomic_folder,
+    digest,
+    project_root,
+    save_array,
+    scratch,
+    scratch_array,
+    sha256,
+    work_folder,
+    write_json,
+)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -132,3 +144,31 @@ def test_the_projects_root_is_dvcs_also_for_temporary_copies(tmp_path: Path, mon
         assert project_root(start) == tmp_path
         monkeypatch.chdir(start)
         assert work_folder().resolve() == tmp_path / ".ckpt"
+
+
+def test_scratch_is_gone_at_the_end_also_of_a_failure() -> None:
+    with pytest.raises(Interruption), scratch() as folder:
+        (folder / "some").write_text("work")
+        assert folder.parent.resolve() == work_folder().resolve()
+        raise Interruption
+    assert there() == [".ckpt"]
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (0, 7), ()])
+def test_a_scratch_array_takes_room_on_disk_under_no_name(shape: tuple[int, ...]) -> None:
+    array = scratch_array(shape, np.float16)
+    assert (array.shape, array.dtype) == (shape, np.float16)
+    assert not array.any()
+    array[...] = 3
+    assert (array == 3).all()
+    assert there() == [".ckpt"]
+
+
+def test_a_full_disk_is_noticed_before_a_scratch_array_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="No space left"):
+        scratch_array((2,), np.uint8)
+    assert there() == [".ckpt"]

@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import math
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +28,25 @@ def work_folder() -> Path:
     """Where unfinished work is kept: `.ckpt` at the project's root, shared by its temporary copies."""
     root = project_root()
     return Path(".ckpt") if root == Path.cwd() else root / ".ckpt"
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder for what does not fit into memory, gone at the end: in the work folder, not in a /tmp that is memory."""
+    folder = work_folder()
+    folder.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as made:
+        yield Path(made)
+
+
+def scratch_array(shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray:
+    """Zeros in an unnamed file of the work folder, whose space is given back however the process ends."""
+    folder = work_folder()
+    folder.mkdir(exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        # Claimed at once: a disk that fills up under a memory map kills the process without a word.
+        os.posix_fallocate(file.fileno(), 0, max(1, math.prod(shape) * np.dtype(dtype).itemsize))
+        return np.memmap(file, dtype, "r+", shape=shape) if math.prod(shape) else np.zeros(shape, dtype)
 
 
 @contextmanager

@@ -139,6 +139,11 @@ class Images:
         return self.count
 
     @property
+    def name(self) -> str:
+        """The set's, or the folder's."""
+        return str(self.manifest.get("name", self.folder.name))
+
+    @property
     def digest(self) -> str:
         """Of the contents: equal digests mean equal bytes in every shard."""
         held = self.manifest["shards"] + self.manifest["others"]
@@ -190,7 +195,7 @@ class Images:
     def names(self, indices: np.ndarray) -> list[str]:
         """What each image is called: its file's name, or in the pixel container the set's name and the index."""
         if self.manifest["container"] == "pixels":
-            return [f"{self.manifest.get('name', self.folder.name)} #{index}" for index in indices.tolist()]
+            return [f"{self.name} #{index}" for index in indices.tolist()]
         names = []
         for index in indices.tolist():
             path, offset, length = self._locate(index)

@@ -17,6 +17,7 @@ from ganpipe.dedupe.clusters import Clusters, group
 from ganpipe.dedupe.params import DedupeParams
 from ganpipe.dedupe.projection import RESIZE, SIZE
 from ganpipe.manifest import MANIFEST, SCHEMA
+from ganpipe.progress import Progress
 
 AMONG = 100_000  # images, at most, that copies are planted among
 THUMBNAIL = 64  # pixels, of images that are held at any size
@@ -31,14 +32,21 @@ class Source(NamedTuple):
 
     @classmethod
     def of(cls, images: Images, split: str) -> "Source":
-        """That split."""
+        """That split. Squares of many images are more than fits into memory, and lie in a file."""
         rows = images.rows(split)
-        return cls(images, rows, np.concatenate(list(images.squares(rows, SIZE, RESIZE))))
+        squares = files.scratch_array((len(rows), SIZE, SIZE, 3), np.uint8)
+        done = 0
+        with Progress(f"reading {images.name}", len(rows), "images") as progress:
+            for batch in images.squares(rows, SIZE, RESIZE):
+                squares[done : done + len(batch)] = batch
+                done += len(batch)
+                progress.advance(len(batch))
+        return cls(images, rows, squares)
 
     @property
     def name(self) -> str:
         """The set's."""
-        return str(self.images.manifest.get("name", self.images.folder.name))
+        return self.images.name
 
     def keys(self) -> np.ndarray:
         """Digests of the squares, by which vetoes tell images, str (N,)."""

@@ -60,8 +60,8 @@ def pairs_within(codes: np.ndarray, radius: int, max_pairs: int = MAX_PAIRS, mem
     if len(codes) <= limit:
         Search(as_words(codes), None, found).among(Runs.of(len(codes)), Known(every, none, ()))
     else:
-        with tempfile.TemporaryDirectory(dir=_work()) as folder:
-            _in_parts(partial(_numbered, codes), len(codes), Known(every, none, ()), found, limit, Path(folder))
+        with files.scratch() as folder:
+            _in_parts(partial(_numbered, codes), len(codes), Known(every, none, ()), found, limit, folder)
     return found.sorted()
 
 
@@ -323,12 +323,6 @@ def _blocks(path: Path, words: int) -> Iterator[np.ndarray]:
     rows = np.memmap(path, np.uint64, "r").reshape(-1, 1 + words)
     for start in range(0, len(rows), BLOCK):
         yield np.array(rows[start : start + BLOCK])
-
-
-def _work() -> Path:
-    folder = files.work_folder()
-    folder.mkdir(exist_ok=True)
-    return folder
 
 
 def as_words(codes: np.ndarray) -> np.ndarray:

@@ -3,8 +3,6 @@
 Beside the paper's there are levers, each off by default: `Levers`.
 """
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
@@ -118,10 +116,4 @@ def _blocks(features: Tensor) -> Iterator[Tensor]:
 def _room(rows: int, columns: int, device: torch.device, half: bool) -> Tensor:
     if not half:
         return torch.empty(rows, columns, device=device)
-    folder = files.work_folder()
-    folder.mkdir(exist_ok=True)
-    # Its name is gone at once, so that the space is given back however the process ends.
-    with tempfile.TemporaryFile(dir=folder) as file:
-        # Claimed at once: a disk that fills up under a memory map kills the process without a word.
-        os.posix_fallocate(file.fileno(), 0, rows * columns * np.dtype(np.float16).itemsize)
-        return torch.from_numpy(np.memmap(file, np.float16, "w+", shape=(rows, columns)))
+    return torch.from_numpy(files.scratch_array((rows, columns), np.float16))
