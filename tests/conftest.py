@@ -1,7 +1,9 @@
 """What every test gets: a folder of its own to work in, and no settings from the shell."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -21,7 +23,7 @@ hypothesis.settings.load_profile("unhurried")
 def clean_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Work in a folder of the test's own, so that no checkpoint, download or store is shared."""
     monkeypatch.chdir(tmp_path)
-    for name in ("GANPIPE_DEVICE", "GANPIPE_ENGINE", "MLFLOW_TRACKING_URI", "DVC_EXP_NAME"):
+    for name in ("GANPIPE_DEVICE", "GANPIPE_ENGINE", "RAY_ADDRESS", "MLFLOW_TRACKING_URI", "DVC_EXP_NAME"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -39,3 +41,28 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
     mlflow.MlflowClient(f"sqlite:///{path}").search_experiments()
     return path
+
+
+@pytest.fixture(scope="module")
+def two_machines() -> Iterator[Any]:
+    """A Ray cluster of two machines with one core each, both of them processes here."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    tests = str(Path(__file__).parent)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", tests)  # where `support` is
+        room: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 128 << 20}
+        cluster = Cluster(initialize_head=True, head_node_args={**room, "include_dashboard": False})
+        cluster.add_node(**room)
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture
+def on_ray(two_machines: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """That cluster as a user has it."""
+    monkeypatch.setenv("GANPIPE_ENGINE", "ray")
+    monkeypatch.setenv("RAY_ADDRESS", two_machines.address)
+    return two_machines

@@ -157,7 +157,8 @@ def test_scratch_is_gone_at_the_end_also_of_a_failure() -> None:
 @pytest.mark.parametrize("shape", [(3, 5), (0, 7), ()])
 def test_a_scratch_array_takes_room_on_disk_under_no_name(shape: tuple[int, ...]) -> None:
     array = scratch_array(shape, np.float16)
-    assert (array.shape, array.dtype) == (shape, np.float16)
+    assert array.shape == shape
+    assert array.dtype == np.float16
     assert not array.any()
     array[...] = 3
     assert (array == 3).all()

@@ -5,14 +5,7 @@ import torch
 
 from ganpipe import runtime
 from ganpipe.errors import UserError
-
-
-def square(value: int) -> int:
-    return value * value
-
-
-def process_of(value: int) -> int:
-    return os.getpid()
+from support.work import fail, process_of, square
 
 
 @pytest.mark.parametrize("count", [1, 3, 60])
@@ -25,14 +18,16 @@ def test_many_batches_are_spread_over_processes(monkeypatch: pytest.MonkeyPatch)
     assert os.getpid() not in set(runtime.map_batches(process_of, range(60), 60))
 
 
-def fail(value: int) -> int:
-    raise ValueError(f"batch {value}")
-
-
 @pytest.mark.parametrize("count", [1, 60])
 def test_a_failure_in_a_worker_reaches_the_caller(count: int) -> None:
     with pytest.raises(ValueError, match="batch 0"):
         list(runtime.map_batches(fail, range(count), count))
+
+
+def test_an_unknown_engine_gets_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANPIPE_ENGINE", "spark")
+    with pytest.raises(UserError, match="GANPIPE_ENGINE is spark: choose local or ray"):
+        list(runtime.map_batches(square, range(60), 60))
 
 
 @pytest.mark.parametrize("wanted", ["gpu", "cuda:99", "cpu:x"])

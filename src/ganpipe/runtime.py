@@ -157,11 +157,25 @@ def mix_seed(*parts: int) -> int:
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
+def engine() -> str:
+    """GANPIPE_ENGINE: where work over many images is done, by processes here (`local`) or on a cluster (`ray`)."""
+    name = os.environ.get("GANPIPE_ENGINE", "").strip() or "local"
+    if name not in ("local", "ray"):
+        raise UserError(f"GANPIPE_ENGINE is {name}: choose local or ray, or unset it")
+    return name
+
+
 def map_batches(work: Callable[[A], B], batches: Iterable[A], count: int) -> Iterator[B]:
     """`work` of each of `count` batches, in order, in a pool with one process per core; a few at a time in memory.
 
-    `work` is a module's function (or a partial of one), so that it can be sent to another process.
+    `work` is a module's function (or a partial of one), so that it can be sent to another process, and with
+    GANPIPE_ENGINE=ray to another machine.
     """
+    if engine() == "ray" and count >= POOL_PAYS_FROM:
+        from ganpipe import cluster
+
+        yield from cluster.map_batches(work, batches)
+        return
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if count < POOL_PAYS_FROM or workers == 1:
         yield from map(work, batches)

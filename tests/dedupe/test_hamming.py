@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ganpipe.dedupe import hamming
+from ganpipe.dedupe import hamming, search
 from ganpipe.dedupe.hamming import pairs_within
 from ganpipe.errors import UserError
 from support.codes import apart, skewed_codes
@@ -33,7 +33,7 @@ def test_finds_the_pairs_of_brute_force_once_each_in_order(codes: np.ndarray, ra
 @given(skewed_codes(), st.integers(0, 9), st.integers(1, 40))
 def test_chunks_do_not_show(codes: np.ndarray, radius: int, chunk: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hamming, "CHUNK", chunk)
+        patch.setattr(search, "CHUNK", chunk)
         assert found(codes, radius) == brute_force(codes, radius)
 
 
@@ -43,8 +43,8 @@ def test_groups_divided_again_and_again_do_not_show(codes: np.ndarray, radius: i
         return min(agreeing, live - radius)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hamming, "cheapest", always)
-        patch.setattr(hamming, "FEW", 0)
+        patch.setattr(search, "cheapest", always)
+        patch.setattr(search, "FEW", 0)
         assert found(codes, radius) == brute_force(codes, radius)
 
 
@@ -106,15 +106,6 @@ def test_exactly_so_many_pairs_are_not_refused() -> None:
     assert len(found(codes, 1, max_pairs=190)) == 190
     with pytest.raises(UserError):
         pairs_within(codes, 1, max_pairs=189)
-
-
-def test_bands_share_out_the_free_bits_and_the_live_ones_evenly() -> None:
-    source = np.random.default_rng(0)
-    differences = np.packbits(source.random((4000, 128)) < np.repeat([0.5, 0.0], 64), axis=1).view(np.uint64)
-    free = np.packbits(np.repeat([1, 0], [120, 8])).view(np.uint64)
-    bands = [np.unpackbits(band.view(np.uint8)) for band in hamming.choose_bands(differences, free, 4)]
-    np.testing.assert_array_equal(np.sum(bands, axis=0), np.repeat([1, 0], [120, 8]))
-    assert [int(band[:64].sum()) for band in bands] == [16, 16, 16, 16]
 
 
 @pytest.mark.parametrize("radius", [8, 9, 20])

@@ -9,8 +9,9 @@ from ganpipe.settings import Section
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
 
-# Modules that cannot change a stage's result: where it is written, shown, reported and refused.
+# Modules that cannot change a stage's result: where it is worked at, written, shown, reported and refused.
 NO_PART_OF_A_RESULT = {
+    "src/ganpipe/cluster.py",
     "src/ganpipe/errors.py",
     "src/ganpipe/files.py",
     "src/ganpipe/progress.py",
