@@ -53,7 +53,7 @@ ALLOWED = {
     "training": {"corpus", "models"},
     "evaluation": {"corpus", "models"},
 }
-TOP = {"errors", "files", "intervals", "manifest", "progress", "runtime", "settings"}
+TOP = {"cluster", "errors", "files", "intervals", "manifest", "progress", "runtime", "settings"}
 
 
 @pytest.mark.parametrize("package", ALLOWED)
