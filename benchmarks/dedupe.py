@@ -1,12 +1,15 @@
-"""Near-duplicates: images hashed a second, time of the pair search, and what each hash finds of planted copies.
+"""Near-duplicates: images hashed a second, time of the pair search, of the stage, and what each hash finds of copies.
 
     python benchmarks/dedupe.py [--quick] [--json PATH]
 
 Copies are of the kinds called mild (JPEG at quality 75, resized by 0.8, shifted by 1/32), planted among all images of
-the set; recall is at each hash's own best radius, the largest with at most 1 % false finds. The set is CIFAR-10's
-training images where data/evaluation/cifar10 is there, and the 5,000 of tinyimagenet64 where GANPIPE_MIRROR has it.
+the set; precision, recall and F1 are at each hash's own best radius, the largest with at most 1 % false finds. The sets
+are CIFAR-10's training images where data/evaluation/cifar10 is there, and, where GANPIPE_MIRROR has them, the 5,000 of
+tinyimagenet64; the stage runs on the 100,000 of imagenet32. The peers are imagehash and, where it is installed
+(`uv pip install --no-deps imagededup tqdm`), imagededup.
 """
 
+import importlib.util
 import os
 import resource
 import sys
@@ -14,6 +17,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,46 +25,51 @@ import torch
 from reporting import arguments, report
 
 from ganpipe.corpus.images import decode, square
-from ganpipe.corpus.shards import Images
+from ganpipe.corpus.shards import Images, write_encoded
 from ganpipe.dedupe import calibration, hashes
 from ganpipe.dedupe.copies import plant
+from ganpipe.dedupe.dedupe import dedupe
 from ganpipe.dedupe.hamming import pairs_within
 from ganpipe.dedupe.params import DedupeParams
 from ganpipe.dedupe.perturb import MILD
 from ganpipe.dedupe.projection import RESIZE, SIZE
+from ganpipe.runtime import map_batches
 from ganpipe.settings import load_params
 
 METHODS = ("whitened", "autoencoder", "phash", "dhash", "whash")
+PEERS = ("PHash", "DHash", "WHash", "AHash")  # of imagededup
 BITS, PLANTED = 128, 1000
 SEARCHES = ((100_000, 4), (1_000_000, 4), (3_000_000, 4), (3_000_000, 0), (100_000, 8), (100_000, 26))
+PEER_SEARCH = 20_000  # codes that imagededup searches: its time grows with the square of them
+
+Hashing = Callable[[np.ndarray], np.ndarray]  # uint8 (n, 32, 32, 3) to codes, uint8 (n, B/8)
 
 
 def main() -> None:
     """Measure, print, write."""
     asked = arguments("How fast and how well near-duplicates are found")
     figures: dict[str, float] = {}
+    count = 100 if asked.quick else PLANTED
     for name, squares in sets(asked.quick).items():
-        of_mild = {}
         for method in METHODS:
             params = load_params(DedupeParams, "dedupe").model_copy(update={"method": method, "code_bits": BITS})
             began = time.perf_counter()
             with tempfile.TemporaryDirectory() as folder:
                 hashed = hashes.fit(params, squares, torch.device("cpu"), Path(folder))
-            fitted = time.perf_counter() - began
-            found, rate = mild(hashed.codes, squares, 100 if asked.quick else PLANTED)
-            row = next(row for row in found.rows if row.perturbation == "all" and row.radius == found.radius)
-            of_mild[method] = row.recall if found.holds else 0.0
-            figures[f"{name}_{method}_images_per_second"] = rate
-            figures[f"{name}_{method}_training_seconds"] = fitted
-            figures[f"{name}_{method}_radius"] = found.radius
-            figures[f"{name}_{method}_recall_mild"] = of_mild[method]
-            figures[f"{name}_{method}_precision_mild"] = row.precision
-        best = max(of_mild[peer] for peer in ("phash", "dhash"))
-        figures[f"{name}_points_above_phash_and_dhash"] = 100 * (of_mild["whitened"] - best)
-    for count, radius in SEARCHES[:1] if asked.quick else SEARCHES:
-        seconds, pairs = search(count, radius)
-        figures[f"search_{count}_within_{radius}_seconds"] = seconds
-        figures[f"search_{count}_within_{radius}_pairs"] = pairs
+            figures[f"{name}_{method}_training_seconds"] = time.perf_counter() - began
+            figures |= mild(f"{name}_{method}", hashed.codes, squares, count)
+        for peer in PEERS if importlib.util.find_spec("imagededup") else ():
+            figures |= mild(f"{name}_imagededup_{peer.lower()}", partial(imagededup, peer), squares, count)
+        best = max(figures[f"{name}_{peer}_recall_mild"] for peer in ("phash", "dhash"))
+        figures[f"{name}_points_above_phash_and_dhash"] = 100 * (figures[f"{name}_whitened_recall_mild"] - best)
+    for number, radius in SEARCHES[:1] if asked.quick else SEARCHES:
+        seconds, pairs = search(number, radius)
+        figures[f"search_{number}_within_{radius}_seconds"] = seconds
+        figures[f"search_{number}_within_{radius}_pairs"] = pairs
+    if importlib.util.find_spec("imagededup"):
+        figures |= search_beside_imagededup(1000 if asked.quick else PEER_SEARCH)
+    if (mirrored := Path(os.environ.get("GANPIPE_MIRROR") or os.devnull) / "imagenet32").is_dir():
+        figures |= stage(mirrored, 1000 if asked.quick else 100_000)
     figures["peak_memory_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     report(figures, asked.json)
 
@@ -85,33 +94,99 @@ def sets(quick: bool) -> dict[str, np.ndarray]:
     return {name: squares[:2000] for name, squares in found.items()} if quick else found
 
 
-def mild(
-    codes: Callable[[np.ndarray], np.ndarray], squares: np.ndarray, count: int
-) -> tuple[calibration.Calibration, float]:
-    """What is found of planted copies, and the rate at which the set was hashed, images a second."""
+def mild(name: str, codes: Hashing, squares: np.ndarray, count: int) -> dict[str, float]:
+    """What is found of planted copies at the best radius, and the rate at which the set was hashed, images a second."""
     codes(squares[:4096])  # memory that is touched for the first time is slow
     began = time.perf_counter()
     held = codes(squares)
     rate = len(squares) / (time.perf_counter() - began)
     sample = np.sort(np.random.default_rng(0).permutation(len(squares))[:count])
     copies = plant(squares[sample], MILD, 0, lambda image: square(image, SIZE, RESIZE))
-    planted = {name: codes(np.stack(each)) for name, each in copies.items()}
+    planted = {kind: codes(np.stack(each)) for kind, each in copies.items()}
     largest = 8 * held.shape[1] // 4
-    return calibration.calibrate(held, sample, planted, lambda places: squares[places], largest, 0.01), rate
+    found = calibration.calibrate(held, sample, planted, lambda places: squares[places], largest, 0.01)
+    row = next(row for row in found.rows if row.perturbation == "all" and row.radius == found.radius)
+    recall = row.recall if found.holds else 0.0  # no radius keeps the bound
+    return {
+        f"{name}_images_per_second": rate,
+        f"{name}_radius": found.radius,
+        f"{name}_precision_mild": row.precision,
+        f"{name}_recall_mild": recall,
+        f"{name}_f1_mild": 2 * row.precision * recall / (row.precision + recall),
+    }
+
+
+def imagededup(name: str, squares: np.ndarray) -> np.ndarray:
+    """Codes by imagededup's hash of that name, in the same pool of processes as imagehash's."""
+    parts = [squares[start : start + hashes.BATCH] for start in range(0, len(squares), hashes.BATCH)]
+    return np.concatenate(list(map_batches(partial(_imagededup, name), parts, len(parts))))
+
+
+def _imagededup(name: str, squares: np.ndarray) -> np.ndarray:
+    from imagededup import methods
+
+    hasher = getattr(methods, name)(verbose=False)
+    return np.stack([np.frombuffer(bytes.fromhex(hasher.encode_image(image_array=each)), np.uint8) for each in squares])
+
+
+def search_beside_imagededup(count: int) -> dict[str, float]:
+    """Seconds of one search among random 64-bit codes, a hundredth of them copies, by both, and the pairs of both."""
+    from imagededup.methods import PHash
+
+    codes = random_codes(count, 8)
+    named = {f"{number}": code.tobytes().hex() for number, code in enumerate(codes)}
+    began = time.perf_counter()
+    found = PHash(verbose=False).find_duplicates(encoding_map=named, max_distance_threshold=4)
+    theirs = time.perf_counter() - began
+    began = time.perf_counter()
+    pairs = pairs_within(codes, 4)
+    return {
+        f"search_{count}_of_64_bits_seconds": time.perf_counter() - began,
+        f"search_{count}_of_64_bits_pairs": len(pairs[0]),
+        f"search_{count}_of_64_bits_imagededup_seconds": theirs,
+        f"search_{count}_of_64_bits_imagededup_pairs": sum(map(len, found.values())) / 2,
+    }
+
+
+def stage(parquets: Path, count: int) -> dict[str, float]:
+    """Seconds of the whole stage on so many JPEGs of a mirrored imagenet32, as the settings are, with all it writes."""
+    import pyarrow.parquet as pq
+
+    params = load_params(DedupeParams, "dedupe")
+    with tempfile.TemporaryDirectory() as folder:
+        held = (
+            ("jpg", row["bytes"], {}, None)
+            for path in sorted(parquets.glob("*.parquet"))
+            for row in pq.read_table(path, columns=["image"])["image"].to_pylist()
+        )
+        corpus = Path(folder, "corpus")
+        corpus.mkdir()
+        about = {"name": "imagenet32", "splits": {"train": [0, count]}}
+        write_encoded(corpus, (row for _, row in zip(range(count), held, strict=False)), about)
+        began = time.perf_counter()
+        found = dedupe(params, Images(corpus), [], "train", torch.device("cpu"), Path(folder, "out"))
+        seconds = time.perf_counter() - began
+    return {f"stage_{count}_seconds": seconds, **{f"stage_{key}": found[key] for key in ("removed", "radius")}}
 
 
 def search(count: int, radius: int) -> tuple[float, int]:
-    """Seconds of a search among random codes, one in a hundred of them a copy with up to two other bits; its pairs."""
-    source = np.random.default_rng(0)
-    codes = source.integers(0, 256, (count, BITS // 8), np.uint8)
-    copies = count // 100
-    codes[-copies:] = codes[:copies]
-    for _ in range(2):
-        places = source.integers(0, BITS // 8, copies)
-        codes[np.arange(count - copies, count), places] ^= (1 << source.integers(0, 8, copies)).astype(np.uint8)
+    """Seconds of a search among random codes, and its pairs."""
+    codes = random_codes(count, BITS // 8)
     began = time.perf_counter()
     found = pairs_within(codes, radius)
     return time.perf_counter() - began, len(found[0])
+
+
+def random_codes(count: int, width: int) -> np.ndarray:
+    """Random, uint8 (count, width), one in a hundred of them a copy of another with up to two other bits."""
+    source = np.random.default_rng(0)
+    codes = source.integers(0, 256, (count, width), np.uint8)
+    copies = count // 100
+    codes[-copies:] = codes[:copies]
+    for _ in range(2):
+        places = source.integers(0, width, copies)
+        codes[np.arange(count - copies, count), places] ^= (1 << source.integers(0, 8, copies)).astype(np.uint8)
+    return codes
 
 
 if __name__ == "__main__":
