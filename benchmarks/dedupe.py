@@ -1,4 +1,4 @@
-"""Near-duplicates: images hashed a second, time of the pair search, of the stage, and what each hash finds of copies.
+"""Near-duplicates: images hashed a second, what each hash finds of copies, and the time of the whole stage.
 
     python benchmarks/dedupe.py [--quick] [--json PATH]
 
@@ -29,7 +29,6 @@ from ganpipe.corpus.shards import Images, write_encoded
 from ganpipe.dedupe import calibration, hashes
 from ganpipe.dedupe.copies import plant
 from ganpipe.dedupe.dedupe import dedupe
-from ganpipe.dedupe.hamming import pairs_within
 from ganpipe.dedupe.params import DedupeParams
 from ganpipe.dedupe.perturb import MILD
 from ganpipe.dedupe.projection import RESIZE, SIZE
@@ -39,8 +38,6 @@ from ganpipe.settings import load_params
 METHODS = ("whitened", "autoencoder", "phash", "dhash", "whash")
 PEERS = ("PHash", "DHash", "WHash", "AHash")  # of imagededup
 BITS, PLANTED = 128, 1000
-SEARCHES = ((100_000, 4), (1_000_000, 4), (3_000_000, 4), (3_000_000, 0), (100_000, 8), (100_000, 26))
-PEER_SEARCH = 20_000  # codes that imagededup searches: its time grows with the square of them
 
 Hashing = Callable[[np.ndarray], np.ndarray]  # uint8 (n, 32, 32, 3) to codes, uint8 (n, B/8)
 
@@ -62,12 +59,6 @@ def main() -> None:
             figures |= mild(f"{name}_imagededup_{peer.lower()}", partial(imagededup, peer), squares, count)
         best = max(figures[f"{name}_{peer}_recall_mild"] for peer in ("phash", "dhash"))
         figures[f"{name}_points_above_phash_and_dhash"] = 100 * (figures[f"{name}_whitened_recall_mild"] - best)
-    for number, radius in SEARCHES[:1] if asked.quick else SEARCHES:
-        seconds, pairs = search(number, radius)
-        figures[f"search_{number}_within_{radius}_seconds"] = seconds
-        figures[f"search_{number}_within_{radius}_pairs"] = pairs
-    if importlib.util.find_spec("imagededup"):
-        figures |= search_beside_imagededup(1000 if asked.quick else PEER_SEARCH)
     if (mirrored := Path(os.environ.get("GANPIPE_MIRROR") or os.devnull) / "imagenet32").is_dir():
         figures |= stage(mirrored, 1000 if asked.quick else 100_000)
     figures["peak_memory_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
@@ -129,25 +120,6 @@ def _imagededup(name: str, squares: np.ndarray) -> np.ndarray:
     return np.stack([np.frombuffer(bytes.fromhex(hasher.encode_image(image_array=each)), np.uint8) for each in squares])
 
 
-def search_beside_imagededup(count: int) -> dict[str, float]:
-    """Seconds of one search among random 64-bit codes, a hundredth of them copies, by both, and the pairs of both."""
-    from imagededup.methods import PHash
-
-    codes = random_codes(count, 8)
-    named = {f"{number}": code.tobytes().hex() for number, code in enumerate(codes)}
-    began = time.perf_counter()
-    found = PHash(verbose=False).find_duplicates(encoding_map=named, max_distance_threshold=4)
-    theirs = time.perf_counter() - began
-    began = time.perf_counter()
-    pairs = pairs_within(codes, 4)
-    return {
-        f"search_{count}_of_64_bits_seconds": time.perf_counter() - began,
-        f"search_{count}_of_64_bits_pairs": len(pairs[0]),
-        f"search_{count}_of_64_bits_imagededup_seconds": theirs,
-        f"search_{count}_of_64_bits_imagededup_pairs": sum(map(len, found.values())) / 2,
-    }
-
-
 def stage(parquets: Path, count: int) -> dict[str, float]:
     """Seconds of the whole stage on so many JPEGs of a mirrored imagenet32, as the settings are, with all it writes."""
     import pyarrow.parquet as pq
@@ -167,26 +139,6 @@ def stage(parquets: Path, count: int) -> dict[str, float]:
         found = dedupe(params, Images(corpus), [], "train", torch.device("cpu"), Path(folder, "out"))
         seconds = time.perf_counter() - began
     return {f"stage_{count}_seconds": seconds, **{f"stage_{key}": found[key] for key in ("removed", "radius")}}
-
-
-def search(count: int, radius: int) -> tuple[float, int]:
-    """Seconds of a search among random codes, and its pairs."""
-    codes = random_codes(count, BITS // 8)
-    began = time.perf_counter()
-    found = pairs_within(codes, radius)
-    return time.perf_counter() - began, len(found[0])
-
-
-def random_codes(count: int, width: int) -> np.ndarray:
-    """Random, uint8 (count, width), one in a hundred of them a copy of another with up to two other bits."""
-    source = np.random.default_rng(0)
-    codes = source.integers(0, 256, (count, width), np.uint8)
-    copies = count // 100
-    codes[-copies:] = codes[:copies]
-    for _ in range(2):
-        places = source.integers(0, width, copies)
-        codes[np.arange(count - copies, count), places] ^= (1 << source.integers(0, 8, copies)).astype(np.uint8)
-    return codes
 
 
 if __name__ == "__main__":

@@ -12,11 +12,16 @@ import torch
 
 
 def arguments(description: str) -> argparse.Namespace:
+    """What every benchmark can be asked for."""
+    return parser(description).parse_args()
+
+
+def parser(description: str) -> argparse.ArgumentParser:
     """`--quick` for a run of under a minute, `--json PATH` for the figures in a file."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--quick", action="store_true", help="under a minute, and rougher")
-    parser.add_argument("--json", type=Path, help="write the figures there")
-    return parser.parse_args()
+    made = argparse.ArgumentParser(description=description)
+    made.add_argument("--quick", action="store_true", help="under a minute, and rougher")
+    made.add_argument("--json", type=Path, help="write the figures there")
+    return made
 
 
 def machine() -> str:
