@@ -16,7 +16,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -114,7 +114,7 @@ def imagededup(name: str, squares: np.ndarray) -> np.ndarray:
 
 
 def _imagededup(name: str, squares: np.ndarray) -> np.ndarray:
-    from imagededup import methods
+    from imagededup import methods  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
     hasher = getattr(methods, name)(verbose=False)
     return np.stack([np.frombuffer(bytes.fromhex(hasher.encode_image(image_array=each)), np.uint8) for each in squares])
@@ -126,7 +126,7 @@ def stage(parquets: Path, count: int) -> dict[str, float]:
 
     params = load_params(DedupeParams, "dedupe")
     with tempfile.TemporaryDirectory() as folder:
-        held = (
+        held: Iterator[tuple[str, bytes, dict[str, str], None]] = (
             ("jpg", row["bytes"], {}, None)
             for path in sorted(parquets.glob("*.parquet"))
             for row in pq.read_table(path, columns=["image"])["image"].to_pylist()

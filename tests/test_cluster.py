@@ -34,7 +34,7 @@ def test_images_are_read_there_as_they_are_here(on_ray: Any, tmp_path: Path, mon
 
     (tmp_path / "set").mkdir()
     write_encoded(tmp_path / "set", (("png", encoded(seed), {}, None) for seed in range(20)), {})
-    images = Images(tmp_path / "set")
+    images = Images(Path("set"))  # in the current folder, which the machines do not share
     monkeypatch.setattr("ganpipe.corpus.shards.BATCH", 2)
     there = np.concatenate(list(images.squares(np.arange(20), 32, "antialias")))
     monkeypatch.delenv("GANPIPE_ENGINE")

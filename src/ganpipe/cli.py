@@ -146,9 +146,14 @@ def _dedupe(arguments: argparse.Namespace) -> None:
     import re
 
     from ganpipe.dedupe import alone
+    from ganpipe.dedupe.index import METHODS
 
-    if arguments.method not in alone.METHODS:
-        raise UserError(f"there is no method {arguments.method}, choose from {', '.join(alone.METHODS)}")
+    if arguments.method not in METHODS:
+        raise UserError(f"there is no method {arguments.method}, choose from {', '.join(METHODS)}")
+    for name in ("report", "delete_list"):
+        path = getattr(arguments, name)
+        if path is not None and path.is_dir():
+            raise UserError(f"--{name.replace('_', '-')} is {path}, a folder: name a file")
     if arguments.radius is not None and not 0 <= arguments.radius <= 64:
         raise UserError(f"--radius is {arguments.radius}: it is a number from 0 to 64")
     if not re.fullmatch("first|largest|sharpest|prefer:.+", arguments.keep):

@@ -60,7 +60,7 @@ def map_batches(work: Callable[[A], B], batches: Iterable[A]) -> Iterator[B]:
 
 @contextmanager
 def failures() -> Iterator[None]:
-    """An error of our own code on the cluster is raised here as it was there."""
+    """An error of our own code on the cluster is raised here as it was there; the cluster's own is a UserError."""
     import ray
 
     try:
@@ -70,6 +70,8 @@ def failures() -> Iterator[None]:
         while isinstance(cause, ray.exceptions.RayTaskError):
             cause = cause.cause
         raise cause from error
+    except ray.exceptions.RayError as error:
+        raise UserError(f"the Ray cluster failed ({type(error).__name__}): {error}") from error
 
 
 def _call(work: Callable[[A], B], batch: A) -> B:

@@ -32,20 +32,28 @@ def work_folder() -> Path:
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder for what does not fit into memory, gone at the end: in the work folder, not in a /tmp that is memory."""
+    """A folder for what does not fit into memory: in the work folder, for /tmp may be memory. Gone at the end.
+
+    Where the process is killed, it stays until `make clean`.
+    """
     folder = work_folder()
     folder.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as made:
         yield Path(made)
 
 
-def scratch_array(shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray:
-    """Zeros in an unnamed file of the work folder, whose space is given back however the process ends."""
-    folder = work_folder()
-    folder.mkdir(exist_ok=True)
+def scratch_array(shape: tuple[int, ...], dtype: type[np.generic], folder: Path | None = None) -> np.ndarray:
+    """Zeros in an unnamed file of the folder, else of the work folder: gone however the process ends."""
+    if folder is None:
+        folder = work_folder()
+        folder.mkdir(exist_ok=True)
     with tempfile.TemporaryFile(dir=folder) as file:
         # Claimed at once: a disk that fills up under a memory map kills the process without a word.
-        os.posix_fallocate(file.fileno(), 0, max(1, math.prod(shape) * np.dtype(dtype).itemsize))
+        size = max(1, math.prod(shape) * np.dtype(dtype).itemsize)
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        else:
+            file.truncate(size)
         return np.memmap(file, dtype, "r+", shape=shape) if math.prod(shape) else np.zeros(shape, dtype)
 
 

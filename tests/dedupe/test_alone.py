@@ -11,7 +11,7 @@ from PIL import Image
 
 from ganpipe.cli import main
 from ganpipe.corpus.download import sort_out
-from ganpipe.dedupe import alone
+from ganpipe.dedupe import alone, whitened
 from ganpipe.dedupe.alone import Found, Wanted, find
 from ganpipe.errors import UserError
 from support.scenes import scene
@@ -78,8 +78,73 @@ def test_only_new_files_are_read_when_an_index_is_there(pictures: Path, monkeypa
     assert sorted(going(second)) == ["0.jpg", "01.png", "again.jpg", "large.png"]  # what is known stays
     anew = find(pictures, wanted(method="whitened", radius=12), None)
     assert len(anew.clusters.kept) == len(second.clusters.kept)
-    third = find(pictures, wanted(method="whitened", radius=None), index)
-    assert (third.hashed, third.radius) == (0, 12)  # the index's radius
+
+
+def test_a_measured_radius_is_remembered_until_there_are_twice_as_many_images(pictures: Path, tmp_path: Path) -> None:
+    index = Path("index")
+    find(pictures, wanted(radius=3), index)
+    assert json.loads((index / "index.json").read_text())["radius"] is None  # one that is given is none for ever
+    first = find(pictures, wanted(radius=None), index)
+    assert json.loads((index / "index.json").read_text())["radius"] == [first.radius, COUNT + 2]
+    (index / "index.json").write_text((index / "index.json").read_text().replace(f"[{first.radius}, ", "[9, "))
+    assert find(pictures, wanted(radius=None), index).radius == 9
+    other = fill(tmp_path / "other", {f"{seed}.png": encode(photograph(seed)) for seed in range(20, 36)})
+    found = find(other, wanted(radius=None), index)
+    assert json.loads((index / "index.json").read_text())["radius"] == [found.radius, COUNT + 2 + 16]
+
+
+def test_links_are_no_copies_of_what_they_lead_to(pictures: Path, tmp_path: Path) -> None:
+    (pictures / "00-link.png").symlink_to(pictures / "01.png")
+    (pictures / "folder").symlink_to(pictures / "sub")
+    found = find(pictures, wanted(), None)
+    assert sorted(going(found)) == ["again.jpg", "large.png"]
+    assert {"name": "00-link.png", "reason": "a link"} in found.rejected
+
+
+def test_an_index_is_never_written_over_anything_else(pictures: Path, tmp_path: Path) -> None:
+    before = {path: path.read_bytes() for path in pictures.rglob("*") if path.is_file()}
+    with pytest.raises(
+        UserError, match=r"--index is .*pictures, which holds 00\.png and is no index: name a new folder"
+    ):
+        find(pictures, wanted(), pictures)
+    with pytest.raises(UserError, match=r"--index is .*notes\.txt, which is no folder"):
+        find(pictures, wanted(), pictures / "notes.txt")
+    find(pictures, wanted(), tmp_path / "index")
+    (tmp_path / "index/mine.txt").write_text("kept")
+    with pytest.raises(UserError, match=r"holds mine\.txt"):
+        find(pictures, wanted(), tmp_path / "index")
+    assert (tmp_path / "index/mine.txt").read_text() == "kept"
+    assert before == {path: path.read_bytes() for path in pictures.rglob("*") if path.is_file()}
+
+
+def test_an_index_of_other_bits_is_refused(pictures: Path) -> None:
+    find(pictures, wanted(method="whitened", radius=4, bits=64), Path("index"))
+    with pytest.raises(UserError, match="the index index holds codes of 64 bits, not 128: name another folder"):
+        find(pictures, wanted(method="whitened", radius=4, bits=128), Path("index"))
+
+
+def test_a_hash_from_few_images_is_no_hash_for_many(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(whitened, "ENOUGH", 10)
+    found = find(pictures, wanted(method="whitened", radius=12), None)
+    assert len(alone.sentences(found)) == 2
+    assert "made from 5 images, and it knows 14 now: remove it" in alone.sentences(found._replace(learned_from=5))[-1]
+
+
+def test_every_image_is_read_once(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = alone.Files([str(path) for path in sorted(pictures.glob("*.png"))])
+    asked: list[int] = []
+    read = images.squares
+
+    def watched(rows: np.ndarray, size: int, resize: str) -> Any:
+        asked.extend(rows.tolist())
+        return read(rows, size, resize)
+
+    monkeypatch.setattr(images, "squares", watched)
+    squares = alone.Squares(images)
+    due = np.concatenate(list(read(np.arange(COUNT), 32, "antialias")))
+    for rows in ([3, 1, 3], [], [1, 0, 5], list(range(COUNT))):
+        assert (squares(np.array(rows, np.int64)) == due[rows]).all()
+    assert sorted(asked) == list(range(COUNT))
 
 
 def test_images_of_another_folder_stay_and_new_copies_of_them_are_listed(pictures: Path, tmp_path: Path) -> None:
@@ -161,6 +226,8 @@ def test_the_command_writes_page_and_list_and_ends_with_a_sentence(
         ((str(pictures), "--radius", "65"), "--radius is 65: it is a number from 0 to 64"),
         ((str(pictures), "--method", "md5"), "there is no method md5, choose from whitened, phash, dhash, whash"),
         ((str(pictures), "--keep", "best"), "--keep is best: choose first, largest, sharpest or prefer:<folder>"),
+        ((str(pictures), "--report", "empty"), "--report is empty, a folder: name a file"),
+        ((str(pictures), "--delete-list", "empty"), "--delete-list is empty, a folder: name a file"),
         ((str(pictures), "--bits", "20"), "--bits is 20: it is a multiple of 8 up to 432"),
     ):
         with pytest.raises(SystemExit) as ended:

@@ -189,6 +189,15 @@ def test_the_bound_is_on_all_perturbations_together() -> None:
     assert calibrated(codes, [0], planted, most_false=0.5).holds
 
 
+def test_false_finds_among_a_sample_stand_for_those_of_all() -> None:
+    codes = np.zeros((60, 2), np.uint8)
+    alone = calibrated(codes, [3], {"blur": codes[:1]})
+    extrapolated = calibrated(codes, [3], {"blur": codes[:1]}, of=60 + 2 * 59)
+    assert alone.rows[0].false_finds == 59
+    assert extrapolated.rows[0].false_finds == 3 * 59
+    assert (alone.images, extrapolated.images) == (60, 178)
+
+
 def test_without_mild_ones_there_is_no_row_of_them() -> None:
     codes = np.zeros((2, 1), np.uint8)
     assert {row.perturbation for row in calibrated(codes, [0], {"flip": codes[:1]}).rows} == {"flip", "all"}

@@ -1,9 +1,11 @@
 import random
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ganpipe.dedupe import clusters as clusters_module
 from ganpipe.dedupe.clusters import group
 from support.codes import apart, skewed_codes
 
@@ -142,10 +144,40 @@ def test_of_near_codes_those_are_duplicates_that_are_verified(
     assert not (among & ~np.eye(len(kept), dtype=bool) & ~np.logical_and.outer(stays, stays)).any()
 
 
-def test_equal_codes_are_not_asked_about() -> None:
-    def never(i: np.ndarray, j: np.ndarray) -> np.ndarray:
-        assert not len(i)
-        return np.empty(0, bool)
+@given(skewed_codes(smallest=2), RADII, st.integers(0, 2), st.randoms(use_true_random=False))
+def test_no_image_goes_for_another_that_was_not_verified(
+    codes: np.ndarray, radius: int, number: int, source: random.Random
+) -> None:
+    """Equal codes or not; what of these is refused stays only where nothing equal that stays is verified."""
+    tests, ours = codes[:number], codes[number:]
+    look = np.array([source.randrange(3) for _ in codes])  # images of different looks are no duplicates
+    look = np.concatenate([look[number:], look[:number]])
+    clusters = group(ours, radius, tests=tests, verify=lambda i, j: look[i] == look[j])
+    distance = apart(np.concatenate([ours, tests]))
+    every = np.arange(len(ours))
+    assert (look[every] == look[clusters.representative]).all()
+    assert (distance[every, clusters.representative] == clusters.distance).all()
+    assert (clusters.distance <= radius).all()
+    assert clusters.kept[clusters.representative[~clusters.leaked]].all()
 
-    assert group(np.zeros((4, 1), np.uint8), 3, verify=never).representative.tolist() == [0, 0, 0, 0]
-    assert group(np.zeros((3, 1), np.uint8), 3, apart={(2, 0)}, verify=never).representative.tolist() == [0, 0, 2]
+
+def test_equal_codes_of_several_looks_make_a_group_each() -> None:
+    look = np.array([0, 1, 0, 2, 1, 2, 0])
+
+    def same(i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        return look[i] == look[j]
+
+    codes = np.zeros((7, 1), np.uint8)
+    assert group(codes, 0, verify=same).representative.tolist() == [0, 1, 0, 3, 1, 3, 0]
+    assert group(codes, 0, np.arange(7)[::-1], verify=same).representative.tolist() == [6, 4, 6, 5, 4, 5, 6]
+    assert group(codes, 0, verify=same, apart={(6, 0)}).representative.tolist()[6] in (2, 6)
+    assert group(codes, 0, verify=same, rounds=0).representative.tolist() == [0, 1, 0, 3, 4, 5, 0]
+
+
+def test_slices_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes = np.random.default_rng(0).integers(0, 256, (300, 2), np.uint8)
+    due = group(codes, 3)
+    monkeypatch.setattr(clusters_module, "SLICE", 5)
+    sliced = group(codes, 3)
+    assert (due.representative == sliced.representative).all()
+    assert (due.distance == sliced.distance).all()

@@ -1,4 +1,5 @@
 import resource
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ganpipe.dedupe import hamming, search
+from ganpipe.dedupe import bands, hamming, search
 from ganpipe.dedupe.hamming import pairs_within
 from ganpipe.errors import UserError
 from support.codes import apart, skewed_codes
@@ -99,6 +100,36 @@ def test_too_many_pairs_are_refused_before_they_fill_memory(largest: int, memory
     with pytest.raises(UserError, match=r"^more than 1,000,000 pairs of codes lie within 2 bits of each other: "):
         pairs_within(codes, 2, max_pairs=1_000_000, memory=memory)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # KiB
+
+
+def test_files_are_no_more_than_a_process_may_open() -> None:
+    codes = np.random.default_rng(0).integers(0, 256, (20_000, 2), np.uint8)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hamming.LARGEST_SPLIT + 200, hard))
+    try:
+        through = pairs_within(codes, 0, memory=8000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert all((a == b).all() for a, b in zip(through, pairs_within(codes, 0), strict=True))
+
+
+@pytest.mark.parametrize(("share", "radius", "candidates"), [(0.5, 1, 0), (0.1, 6, 1_000_000)])
+def test_a_search_through_files_takes_the_memory_that_it_may(
+    share: float, radius: int, candidates: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where bits are seldom set, so that many codes agree in a band, and meet in one file."""
+    monkeypatch.setattr(hamming, "BLOCK", 1 << 12)
+    monkeypatch.setattr(search, "CHUNK", 1 << 12)
+    monkeypatch.setattr(bands, "SAMPLE", 256)
+    codes = np.packbits(np.random.default_rng(0).random((60_000, 128)) < share, axis=1)
+    memory = 500_000
+    tracemalloc.start()
+    try:
+        pairs = pairs_within(codes, radius, memory=memory)
+        taken = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert taken < 2 * memory + candidates + 40 * len(pairs[0])
 
 
 def test_exactly_so_many_pairs_are_not_refused() -> None:

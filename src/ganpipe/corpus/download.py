@@ -159,7 +159,7 @@ def sort_out(root: Path, names: list[str]) -> tuple[dict[str, dict[str, int]], l
     usable: dict[str, dict[str, int]] = {}
     rejected = []
     batches = [names[start : start + FILES_BATCH] for start in range(0, len(names), FILES_BATCH)]
-    check: Callable[[list[str]], list[Verdict]] = partial(_check, root)
+    check: Callable[[list[str]], list[Verdict]] = partial(_check, root.absolute())
     with Progress(f"reading {root}", len(names), "files") as progress:
         for batch, verdicts in zip(batches, map_batches(check, batches, len(batches)), strict=True):
             for name, (facts, reason) in zip(batch, verdicts, strict=True):

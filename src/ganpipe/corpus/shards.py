@@ -128,7 +128,8 @@ class Images:
         self.count: int = self.manifest["count"]
         self.splits = {name: (start, stop) for name, (start, stop) in self.manifest.get("splits", {}).items()}
         self.classes: list[str] = self.manifest.get("classes", [])
-        self._files = [folder / shard["file"] for shard in self.manifest["shards"]]
+        # Absolute, for a worker on another machine has another current folder.
+        self._files = [folder.absolute() / shard["file"] for shard in self.manifest["shards"]]
         if self.manifest["container"] == "pixels":
             self._arrays = [np.load(path, mmap_mode="r") for path in self._files]
             self._starts = np.cumsum([0] + [len(array) for array in self._arrays])

@@ -1,34 +1,34 @@
 """Near-duplicates in a folder of images, apart from any pipeline: which may go, and a page on which to look at them.
 
-Nothing is deleted. An index remembers what has been hashed, so that new images are compared with those of before, and
-only they are read.
+Nothing is deleted. An index remembers what has been hashed, so that new images are compared with those of before and
+these are not hashed again; only such of them are read as may be copies (all, to keep the largest or the sharpest).
 """
 
-import json
+import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ganpipe import files
 from ganpipe.corpus.download import sort_out, text, walk
 from ganpipe.corpus.shards import Images
-from ganpipe.dedupe import copies, gallery, hashes, likeness, policies, projection, report, review, whitened
+from ganpipe.dedupe import copies, gallery, hashes, likeness, policies, report, review, whitened
 from ganpipe.dedupe.clusters import Clusters, group
+from ganpipe.dedupe.index import Index, Radius, mark, read, refuse_others, write
 from ganpipe.dedupe.projection import RESIZE, SIZE
 from ganpipe.errors import UserError
-from ganpipe.manifest import SCHEMA
 from ganpipe.progress import Progress
 
-Hashing = Callable[[np.ndarray], np.ndarray]  # uint8 (n, 32, 32, 3) to codes, uint8 (n, B/8)
-METHODS = ("whitened", *hashes.PERCEPTUAL)
 PLANTED, MOST_FALSE = 300, 0.01  # images whose copies measure the hash; share of false finds in the chosen radius
 AMONG = 20_000  # images, at most, that they are planted among
 THUMBNAIL = 96  # pixels
-INDEX, CODES, ENCODER = "index.json", "codes.npy", "encoder.safetensors"
+GROWN = 2  # times as many images as a radius was measured on make it be measured again
+FEW = 64  # images that are read without a word
+BLOCK = 1 << 15  # images hashed at a time
+EMPTY = np.empty((0, 0), np.uint8)
 
 
 class Wanted(NamedTuple):
@@ -50,23 +50,7 @@ class Found(NamedTuple):
     radius: int  # bits
     hashed: int  # images that were read, and not taken from the index
     rejected: list[dict[str, str]]  # files that are no usable images, with reasons
-
-
-class Mark(NamedTuple):
-    """What a file is known by: a changed one is another."""
-
-    path: str  # absolute
-    size: int
-    time: int  # of its last change, ns
-
-
-class Index(NamedTuple):
-    """What was hashed before, and how."""
-
-    radius: int
-    marks: list[Mark]
-    codes: np.ndarray  # uint8 (N, B/8)
-    hashing: Hashing
+    learned_from: int | None  # images that the hash was made from, where it is one that learns
 
 
 class Files(Images):
@@ -84,98 +68,111 @@ class Files(Images):
         return Path(self.paths[index]), 0, -1
 
 
-def find(root: Path, wanted: Wanted, index: Path | None) -> Found:
-    """Groups of near-duplicates among the images below `root`, and of such as the folder `index` knows from before.
+class Squares:
+    """The squares of images, each of which is read once, when it is first asked for."""
 
-    The index is made, or renewed: files that are gone are forgotten. UserError where there is nothing to compare, and
-    where the index was made with another method.
+    def __init__(self, images: Images) -> None:
+        self.images = images
+        self._held = files.scratch_array((len(images), SIZE, SIZE, 3), np.uint8, Path(tempfile.gettempdir()))
+        self._read = np.zeros(len(images), bool)
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        """uint8 (n, 32, 32, 3)."""
+        self.read(rows)
+        return self._held[rows]
+
+    def read(self, rows: np.ndarray) -> None:
+        """Those of them that have not been read yet."""
+        missing = np.unique(rows[~self._read[rows]])
+        done = 0
+        with Progress("reading", len(missing), "images", silent=len(missing) <= FEW) as progress:
+            for batch in self.images.squares(missing, SIZE, RESIZE):
+                self._held[missing[done : done + len(batch)]] = batch
+                done += len(batch)
+                progress.advance(len(batch))
+        self._read[missing] = True
+
+
+def find(root: Path, wanted: Wanted, folder: Path | None) -> Found:
+    """Groups of near-duplicates among the images below `root`, and of such as the index in `folder` knows from before.
+
+    The index is made, or renewed: files that are gone are forgotten. Links are left out, for a file would be listed as
+    a copy of itself. UserError where there is nothing to compare, and where the index is of another hash.
     """
     if not root.is_dir():
         raise UserError(f"{root} is no folder")
     root = root.resolve()
-    before = read_index(index, wanted) if index is not None and (index / INDEX).exists() else None
+    if folder is not None:
+        refuse_others(folder)
+    before = read(folder, wanted.method, wanted.bits) if folder is not None else None
 
     # What is known, and what is new.
-    here = [_mark(root / name) for name in sorted(walk(root))]
-    held = {mark: place for place, mark in enumerate(before.marks)} if before else {}
+    names = sorted(walk(root))
+    links = [name for name in names if (root / name).is_symlink()]
+    here = [mark(root / name) for name in names if name not in set(links)]
+    known = {each: place for place, each in enumerate(before.marks)} if before else {}
     below = f"{root}/"
-    outside = [mark for mark in held if not mark.path.startswith(below) and _mark(Path(mark.path)) == mark]
-    old = [mark for mark in here if mark in held]
-    by_name = {mark.path.removeprefix(below): mark for mark in here if mark not in held}
+    outside = [each for each in known if not each.path.startswith(below) and mark(Path(each.path)) == each]
+    old = [each for each in here if each in known]
+    by_name = {each.path.removeprefix(below): each for each in here if each not in known}
     usable, rejected = sort_out(root, list(by_name))
+    rejected += [{"name": text(name), "reason": "a link"} for name in links]
     inside = [*old, *(by_name[name] for name in usable)]  # those of before first: what was kept then is kept now
     if not inside:
-        raise UserError(f"none of the {len(here)} files in {root} is a usable image")
-    images = Files([mark.path for mark in (*inside, *outside)])
+        raise UserError(f"none of the {len(names)} files in {root} is a usable image")
+    images = Files([each.path for each in (*inside, *outside)])
+    squares = Squares(images)
 
-    def squares(rows: np.ndarray) -> np.ndarray:
-        return np.concatenate(list(images.squares(rows, SIZE, RESIZE)))
-
-    # The codes.
+    # The codes: of those below the root, then of the others.
     fresh = np.arange(len(old), len(inside))
-    hashing, learned = (before.hashing, None) if before else _hash(wanted, len(inside), squares)
-    new = _codes(hashing, images, fresh)
+    squares.read(fresh)  # all at once, and not piece by piece as they are asked for
     if before is not None:
-        known = [before.codes[np.array([held[mark] for mark in marks], np.int64)] for marks in (old, outside)]
-        codes, others = np.concatenate([known[0], *new]), known[1]
+        learned, learned_from = before.learned, before.learned_from
     else:
-        codes = np.concatenate(new)
-        others = codes[:0]
-    if wanted.radius is not None:
-        radius = wanted.radius
-    elif before is not None:
-        radius = before.radius
-    else:
-        radius = copies.measure(
-            images,
-            np.arange(len(inside)),
-            codes,
-            hashing,
-            squares,
-            count=PLANTED,
-            among=AMONG,
-            seed=wanted.seed,
-            most_false=MOST_FALSE,
-            radius=None,
-            verify=wanted.verify,
-        ).radius
+        learned = None
+        if wanted.method not in hashes.PERCEPTUAL:
+            learned = whitened.fit(wanted.bits, wanted.seed, len(inside), squares)
+        learned_from = len(inside)
+    found = Index(wanted.method, learned, learned_from, before.radius if before else None, [*inside, *outside], EMPTY)
+    new = [found.hashing(squares(fresh[start : start + BLOCK])) for start in range(0, len(fresh), BLOCK)]
+    if before is not None:
+        ours, others = (before.codes[np.array([known[each] for each in marks], np.int64)] for marks in (old, outside))
+        new = [ours, *new, others]
+    found = found._replace(codes=np.concatenate(new))
+    if wanted.radius is None and (found.radius is None or len(images) >= GROWN * found.radius.images):
+        found = found._replace(radius=_measured(wanted, found, images, squares))
+    radius = wanted.radius if wanted.radius is not None else found.radius.bits  # type: ignore[union-attr]
 
     # The groups.
     order = policies.order(wanted.keep, images, np.arange(len(inside)), root)
-    verify = (lambda i, j: likeness.verify(i, j, squares)) if wanted.verify else None
-    clusters = group(codes, radius, order, others, verify=verify)
-    if index is not None:
-        encoder = (index / ENCODER).read_bytes() if before and (index / ENCODER).exists() else None
-        with files.atomic_folder(index) as draft:
-            if learned is not None:
-                projection.save(draft / ENCODER, learned)
-            elif encoder is not None:
-                (draft / ENCODER).write_bytes(encoder)
-            files.save_array(draft / CODES, np.concatenate([codes, others]))
-            about = {"schema": SCHEMA, "method": wanted.method, "radius": radius}
-            # In ASCII: a path may hold bytes that are no text.
-            (draft / INDEX).write_text(json.dumps({**about, "files": [*inside, *outside]}), encoding="ascii")
-    return Found(images, clusters, radius, len(fresh), rejected)
+    clusters = group(
+        found.codes[: len(inside)],
+        radius,
+        order,
+        found.codes[len(inside) :],
+        verify=(lambda i, j: likeness.verify(i, j, squares)) if wanted.verify else None,
+    )
+    if folder is not None:
+        write(folder, found)
+    return Found(images, clusters, radius, len(fresh), rejected, learned_from if learned is not None else None)
 
 
-def read_index(folder: Path, wanted: Wanted) -> Index:
-    """What `find` left there; a UserError where it is damaged or of another method."""
-    try:
-        about: dict[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-        if about["schema"] != SCHEMA or about["method"] not in METHODS:
-            raise ValueError("unknown form")
-        marks = [Mark(str(path), int(size), int(time)) for path, size, time in about["files"]]
-        codes = np.load(folder / CODES)
-        if codes.dtype != np.uint8 or codes.ndim != 2 or len(codes) != len(marks):
-            raise ValueError("codes of another form")
-        radius = int(about["radius"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder} holds no index that can be read ({error}): remove it, and it is made anew") from None
-    if about["method"] != wanted.method:
-        raise UserError(f"the index {folder} was made with {about['method']}, not {wanted.method}: name another folder")
-    if wanted.method in hashes.PERCEPTUAL:
-        return Index(radius, marks, codes, partial(hashes.perceptual, wanted.method))
-    return Index(radius, marks, codes, projection.load(folder / ENCODER).codes)
+def _measured(wanted: Wanted, index: Index, images: Images, squares: Squares) -> Radius:
+    """The largest with few enough false finds of perturbed copies."""
+    found = copies.measure(
+        images,
+        np.arange(len(images)),
+        index.codes,
+        index.hashing,
+        squares,
+        count=PLANTED,
+        among=AMONG,
+        seed=wanted.seed,
+        most_false=MOST_FALSE,
+        radius=None,
+        verify=wanted.verify,
+    )
+    return Radius(found.radius, len(images))
 
 
 def sentences(found: Found) -> list[str]:
@@ -188,6 +185,11 @@ def sentences(found: Found) -> list[str]:
     if found.rejected:
         reasons = Counter(each["reason"] for each in found.rejected)
         told.append("set aside: " + ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common()))
+    if found.learned_from is not None and found.learned_from < whitened.ENOUGH <= len(found.images):
+        told.append(
+            f"the index's hash was made from {found.learned_from:,} images, and it knows {len(found.images):,} now: "
+            "remove it, and a better one is made"
+        )
     return told
 
 
@@ -215,32 +217,5 @@ def write_page(path: Path, found: Found, root: Path, method: str) -> None:
     about = {key: figures[key] for key in ("images", "kept", "removed")}
     about |= {"title": f"Near-duplicates in {root}", "method": method, "radius": found.radius}
     groups = (each._replace(kind="duplicates") for each in review.groups(found.clusters, show))
-    gallery.write(path, groups, about)
-
-
-def _mark(path: Path) -> Mark:
-    """As it is now; of size -1 where it is gone."""
-    try:
-        status = path.stat()
-    except OSError:
-        return Mark(str(path), -1, -1)
-    return Mark(str(path), status.st_size, status.st_mtime_ns)
-
-
-def _hash(
-    wanted: Wanted, count: int, squares: Callable[[np.ndarray], np.ndarray]
-) -> tuple[Hashing, projection.Projection | None]:
-    if wanted.method in hashes.PERCEPTUAL:
-        return partial(hashes.perceptual, wanted.method), None
-    learned = whitened.fit(wanted.bits, wanted.seed, count, squares)
-    return learned.codes, learned
-
-
-def _codes(hashing: Hashing, images: Images, rows: np.ndarray) -> list[np.ndarray]:
-    """Of the images at `rows`, batch after batch."""
-    found = []
-    with Progress("hashing", len(rows), "images", silent=not len(rows)) as progress:
-        for batch in images.squares(rows, SIZE, RESIZE):
-            found.append(hashing(batch))
-            progress.advance(len(batch))
-    return found
+    counts = Counter({"duplicates": review.counts(found.clusters).total()})
+    gallery.write(path, groups, about, counts=counts)

@@ -64,7 +64,7 @@ def survey(blocks: Iterable[np.ndarray], count: int) -> tuple[np.ndarray, np.nda
         if first is None:
             first, varying = block[0, 1:], np.zeros(block.shape[1] - 1, np.uint64)
         varying |= np.bitwise_or.reduce(block[:, 1:] ^ first)
-        some.append(block[:: max(1, count // SAMPLE), 1:])
+        some.append(block[:: max(1, count // SAMPLE), 1:].copy())  # a view would hold the block
     return varying, np.concatenate(some)
 
 

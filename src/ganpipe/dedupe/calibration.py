@@ -49,7 +49,7 @@ class Calibration(NamedTuple):
     rows: list[Row]  # each perturbation, then `mild`, then `all`; the radii of each ascend
     radius: int  # the largest that keeps the bound on false finds, as all smaller ones do
     holds: bool  # whether radius 0 keeps it
-    images: int  # that the copies were planted among
+    images: int  # that the copies were planted among, or that those stand for
 
 
 def calibrate(
@@ -59,6 +59,7 @@ def calibrate(
     squares: Callable[[np.ndarray], np.ndarray],
     largest: int,
     most_false: float,
+    of: int | None = None,
 ) -> Calibration:
     """Precision and recall at each radius from 0 to `largest`, and the largest radius with few enough false finds.
 
@@ -67,6 +68,7 @@ def calibrate(
     Of all finds within the chosen radius, and within every smaller one, at most the share `most_false` is false: the
     paper (section 4.1.1) says less than 1 in 100. The larger the corpus, the more false finds a radius brings. And here
     every image has its copies: where 1 in 50 has one, a false find weighs 50 times as much as the precision says.
+    Where the N are a sample `of` more images, false finds are extrapolated to all of these.
     """
     if not planted or not len(sample):
         raise ValueError("nothing is planted")
@@ -75,6 +77,8 @@ def calibrate(
             raise ValueError(f"{name}: codes of shape {copies.shape}, where {(len(sample), codes.shape[1])} is due")
     found = {name: _by_radius(differing(copies, codes[sample]), largest) for name, copies in planted.items()}
     false = _false_finds(codes, sample, planted, squares, largest)
+    if of is not None and len(codes) > 1:
+        false = {name: np.rint(each * ((of - 1) / (len(codes) - 1))).astype(np.int64) for name, each in false.items()}
     groups = {name: [name] for name in planted}
     groups["mild"], groups["all"] = [name for name in planted if name in MILD], list(planted)
     rows = [
@@ -92,7 +96,7 @@ def calibrate(
     of_all = rows[-largest - 1 :]
     broken = [row.radius for row in of_all if row.false_finds > most_false * (row.found + row.false_finds)]
     keeping = min(broken, default=largest + 1) - 1
-    return Calibration(rows, max(0, keeping), keeping >= 0, len(codes))
+    return Calibration(rows, max(0, keeping), keeping >= 0, of or len(codes))
 
 
 def _false_finds(

@@ -45,7 +45,7 @@ def measure(
     `codes` are those of all, packed, uint8 (N, B/8), by `hashing`; `squares` takes places to uint8 (k, 32, 32, 3).
     Without a `radius`, it is the largest that keeps the bound `most_false` (`calibrate`). `recall_mild` and
     `recall_all` are the shares of copies that are found at it, if `verify` by their pixels, too; `precision_planted` is
-    that of the codes alone, where the calibration goes so far.
+    that of the codes alone, where the calibration goes so far. `bound_broken` is there where no radius keeps the bound.
     """
     source = np.random.default_rng([seed, 2])
     held = np.sort(source.permutation(len(codes))[:among])
@@ -55,8 +55,10 @@ def measure(
     copies = {name: np.stack(each) for name, each in plant(originals, PERTURBATIONS, seed, _square).items()}
     planted = {name: hashing(each) for name, each in copies.items()}
     largest = max(1, 8 * codes.shape[1] // SHARE_OF_BITS)
-    found = calibrate(codes[held], sample, planted, lambda places: squares(held[places]), largest, most_false)
-    if radius is None:
+    found = calibrate(
+        codes[held], sample, planted, lambda places: squares(held[places]), largest, most_false, len(codes)
+    )
+    if automatic := radius is None:
         radius = found.radius
 
     of_chosen = edges(squares(chosen))
@@ -71,6 +73,8 @@ def measure(
     for row in found.rows:
         if (row.perturbation, row.radius) == ("all", radius):
             figures["precision_planted"] = row.precision
+    if automatic and not found.holds:
+        figures["bound_broken"] = 1
     return Measured(found, radius, {name: round(value, 4) for name, value in figures.items()})
 
 

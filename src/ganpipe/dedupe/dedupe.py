@@ -113,7 +113,7 @@ def _measure(
 def _group(
     params: DedupeParams, corpus: Source, others: list[Source], codes: np.ndarray, hashed: hashes.Hash, radius: int
 ) -> tuple[Clusters, int]:
-    """The groups, and how many pairs of images with near codes were refused for their pixels."""
+    """The groups, and how many pairs of images with near codes were compared and refused for their pixels."""
     told = vetoes.read(Path(params.vetoes).expanduser()) if params.vetoes else frozenset()
     keys = np.concatenate([corpus.keys(), *(other.keys() for other in others)]) if told else np.empty(0, "U16")
     refused = 0
@@ -121,7 +121,7 @@ def _group(
     def verify(i: np.ndarray, j: np.ndarray) -> np.ndarray:
         nonlocal refused
         same = likeness.verify(i, j, lambda numbers: _squares_at(corpus, others, numbers))
-        refused = int((~same).sum())
+        refused += int((~same).sum())
         return same
 
     clusters = group(
@@ -171,4 +171,4 @@ def _review(
         "removed": int((~clusters.kept).sum()),
     }
     told = vetoes.read(Path(params.vetoes).expanduser()) if params.vetoes else frozenset()
-    gallery.write(path, review.groups(clusters, show), about, told)
+    gallery.write(path, review.groups(clusters, show), about, told, review.counts(clusters))

@@ -13,7 +13,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable
-from itertools import accumulate
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -42,7 +42,8 @@ class Group(NamedTuple):
     """Near-duplicates; of a leak the kept one is an evaluation set's test image."""
 
     kind: Literal["duplicates", "leak"]
-    images: list[Shown]  # the kept first
+    images: list[Shown]  # the kept first; of a large one the farthest are enough
+    size: int | None = None  # of the group, where these are not all
 
 
 class _Card(NamedTuple):
@@ -55,14 +56,24 @@ class _Card(NamedTuple):
     shapes: set[tuple[int, ...]]
 
 
-def write(path: Path, groups: Iterable[Group], about: dict[str, Any], vetoes: Collection[Veto] = ()) -> None:
+def write(
+    path: Path,
+    groups: Iterable[Group],
+    about: dict[str, Any],
+    vetoes: Collection[Veto] = (),
+    counts: Counter[str] | None = None,
+) -> None:
     """Write the page: the groups worst first, by the largest distance within them, then by their size.
+
+    Where there are more than `GROUPS`, and `counts` says how many of each kind, only so many are asked for: they must
+    come in that order.
 
     `about` holds title, method, radius (bits), images, kept and removed, to show. `vetoes` are those that the groups
     were made with: the page shows them, and its saved file holds them too. Equal arguments give equal bytes.
     ValueError for a group without a removed image, and for thumbnails that are not as `Shown` says.
     """
-    cards, found = _worst(groups)
+    cards, found = _worst(groups if counts is None else islice(groups, GROUPS))
+    found = found if counts is None else counts
     shapes = sorted({shape for card in cards for shape in card.shapes})
     if len(shapes) > 1:
         raise ValueError(f"thumbnails of one page must be equal in shape: {shapes}")
@@ -95,7 +106,7 @@ def _worst(groups: Iterable[Group]) -> tuple[list[_Card], Counter[str]]:
         if len(group.images) < 2:
             raise ValueError(f"group {number} has no removed image")
         found[group.kind] += 1
-        rank = (max(image.distance for image in group.images), len(group.images), -number)
+        rank = (max(image.distance for image in group.images), _size(group), -number)
         # A thumbnail is packed as it comes, so that a page is held and not a corpus.
         if len(held) < GROUPS:
             heapq.heappush(held, (rank, _card(group)))
@@ -112,11 +123,15 @@ def _card(group: Group) -> _Card:
     images = [kept, *sorted(removed, key=lambda image: -image.distance)][:MEMBERS]
     return _Card(
         group.kind,
-        len(group.images),
+        _size(group),
         [(_printable(image.name), image.key, int(image.distance)) for image in images],
         [_packed(image.thumbnail) for image in images],
         {image.thumbnail.shape for image in images},
     )
+
+
+def _size(group: Group) -> int:
+    return len(group.images) if group.size is None else group.size
 
 
 def _packed(thumbnail: np.ndarray) -> str:

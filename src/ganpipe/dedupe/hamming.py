@@ -85,7 +85,7 @@ def _in_parts(
         for part in _scattered(read(), further.agreed, -(-2 * count // limit), folder):
             rows = part.stat().st_size // (8 * (1 + len(free)))
             again = partial(_blocks, part, len(free))
-            if limit < rows <= count // 2:
+            if rows > limit:
                 _in_parts(again, rows, further, found, limit, folder)
             else:
                 search_all(again(), further, found)
@@ -95,7 +95,7 @@ def _in_parts(
 
 def _scattered(blocks: Iterator[np.ndarray], mask: np.ndarray, parts: int, folder: Path) -> Iterator[Path]:
     """Files of the blocks' rows, those that agree where `mask` says in one file; each is there until the next."""
-    bits = min(parts, LARGEST_SPLIT).bit_length()
+    bits = (min(parts, LARGEST_SPLIT) - 1).bit_length()
     with tempfile.TemporaryDirectory(dir=folder) as inner, ExitStack() as opened:
         paths = [Path(inner) / f"{number:04}" for number in range(1 << bits)]
         outputs = [opened.enter_context(path.open("wb")) for path in paths]

@@ -69,6 +69,11 @@ def sentences(figures: Mapping[str, Any], tests: Mapping[str, int]) -> list[str]
                 f"leakage: {figures[f'leaks_{name}']:,} images removed that are near-duplicates of "
                 f"{figures[f'leaked_test_images_{name}']:,} of the {number:,} test images of {name}"
             )
+    if figures.get("bound_broken"):
+        told.append(
+            "warning: even of images with equal codes more are different ones than dedupe.most_false allows: choose "
+            "another dedupe.method"
+        )
     if figures.get("constant_bits"):
         told.append(f"warning: {figures['constant_bits']} bits of the hash are the same for every image")
     return told
