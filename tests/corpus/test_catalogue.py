@@ -6,45 +6,67 @@ import re
 import numpy as np
 import pytest
 
-from ganpipe.corpus.catalogue import CATALOGUE, DIGITS, Archive, Bundled, Entry, NpmPackage, find
+from ganpipe.corpus.catalogue import (
+    CATALOGUE,
+    DIGITS,
+    LABELLED,
+    Archive,
+    Bundled,
+    Entry,
+    Files,
+    InMirror,
+    NpmPackage,
+    Pictures,
+    Unsigned,
+    find,
+)
 from ganpipe.errors import UserError
 
 every_entry = pytest.mark.parametrize("entry", CATALOGUE.values(), ids=list(CATALOGUE))
 
 
 @every_entry
-def test_entry_is_found_by_its_name(entry: Entry) -> None:
+def test_entry_is_found_by_its_name_and_says_whose_it_is(entry: Entry | Pictures) -> None:
+    assert all((entry.title, entry.licence, entry.citation))
+    assert entry.homepage.startswith("http")
     assert find(entry.name) is entry
 
 
 def test_unknown_name_gets_the_list() -> None:
-    with pytest.raises(UserError, match="'cifar11': choose one of cifar10, digits, svhn, folder"):
+    with pytest.raises(
+        UserError, match="'cifar11': choose one of cifar10, digits, .*, folder, archive, webdataset, parquet"
+    ):
         find("cifar11")
 
 
-@every_entry
+@pytest.mark.parametrize("entry", [entry for entry in CATALOGUE.values() if isinstance(entry, Entry)])
 def test_splits_follow_each_other_from_the_first_row(entry: Entry) -> None:
     ends = [0]
     for start, stop in entry.splits.values():
         assert start == ends[-1] < stop
         ends.append(stop)
     assert {"train", "test"} <= set(entry.splits)
+    assert entry.name in LABELLED
 
 
 @every_entry
-def test_sources_are_verified_and_addresses_are_safe(entry: Entry) -> None:
+def test_sources_are_verified_and_addresses_are_safe(entry: Entry | Pictures) -> None:
     assert entry.sources
     if entry.content is None:
-        assert all(isinstance(source, Archive) for source in entry.sources)
+        assert all(isinstance(source, Archive | Files) for source in entry.sources)
     else:
         assert len(entry.content) == 64
     for source in entry.sources:
         match source:
-            case Archive():
+            case Archive() | Files():
                 assert source.files
                 for file in source.files:
-                    assert all(re.fullmatch(f"https?://[^/]+/.+/{file.name}", url) for url in file.urls)
+                    assert all(re.fullmatch(f"https?://[^/]+/(.+/)?{file.name}", url) for url in file.urls)
                     assert (len(file.md5), file.bytes > 0) == (32, True)
+            case Unsigned():
+                assert all(re.fullmatch("https?://[^/]+/.+", url) for url in source.urls)
+            case InMirror():
+                assert entry.content
             case NpmPackage():
                 assert len(source.sha256) == 64
             case Bundled():

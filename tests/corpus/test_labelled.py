@@ -50,8 +50,10 @@ def test_a_set_of_the_catalogue_needs_no_folder() -> None:
     for path in (None, ""):
         with pytest.raises(UserError, match="evaluate.datasets names folder: set evaluate.path"):
             evaluation_set("folder", EvaluationSetsParams(datasets=["folder"], path=path), OUT)
-    with pytest.raises(UserError, match="no data set named 'digit': choose one of .*folder"):
+    with pytest.raises(UserError, match="no labelled set 'digit': choose from .*digits.*folder"):
         evaluation_set("digit", EvaluationSetsParams(datasets=["folder"], path=None), OUT)
+    with pytest.raises(UserError, match="no labelled set 'roses'"):
+        evaluation_set("roses", EvaluationSetsParams(datasets=["folder"], path=None), OUT)
 
 
 def test_the_folders_own_split_is_kept() -> None:

@@ -272,3 +272,56 @@ def test_digits_are_spread_over_all_levels() -> None:
     assert (images.min(), images.max(), len(np.unique(images))) == (0, 255, 17)
     assert (images == images[..., :1]).all()
     assert np.bincount(labels).min() > 170
+
+
+def idx(values: np.ndarray, **changes: bytes) -> bytes:
+    """As http://yann.lecun.com/exdb/mnist/ describes it."""
+    head = {"magic": bytes([0, 0, 8, values.ndim]), "sizes": struct.pack(f">{values.ndim}I", *values.shape), **changes}
+    return head["magic"] + head["sizes"] + values.astype(np.uint8).tobytes() + changes.get("tail", b"")
+
+
+def mnist_files(**contents: bytes) -> list[Path]:
+    grey, numbers = noise(10, 28, 28)[..., 0], np.arange(10)
+    held = {
+        "images": idx(grey[:6]),
+        "labels": idx(numbers[:6]),
+        "t10k_images": idx(grey[6:]),
+        "t10k_labels": idx(numbers[6:]),
+    }
+    paths = []
+    for name, data in {**held, **contents}.items():
+        paths.append(Path(f"{name}.gz"))
+        paths[-1].write_bytes(gzip.compress(data))
+    return paths
+
+
+def test_mnists_four_files_become_arrays() -> None:
+    images, labels = unpack.mnist(*mnist_files())
+    assert (images == noise(10, 28, 28)[..., :1]).all()
+    assert (images.shape, labels.tolist()) == ((10, 28, 28, 3), list(range(10)))
+
+
+@pytest.mark.parametrize(
+    ("contents", "sentence"),
+    [
+        ({"labels": idx(np.arange(5))}, "the labels are not 10 numbers from 0 to 9"),
+        ({"labels": idx(np.arange(6) + 9)}, "the labels are not 10 numbers from 0 to 9"),
+        ({"images": idx(noise(6, 28, 27)[..., 0])}, "images.gz does not hold 28x28 of uint8"),
+        ({"images": idx(noise(6, 28, 28)[..., 0], magic=b"\0\0\x0d\3")}, "images.gz does not hold 28x28 of uint8"),
+        ({"images": idx(noise(6, 28, 28)[..., 0], sizes=struct.pack(">3I", 2**31, 28, 28))}, "does not hold 28x28"),
+        ({"images": idx(noise(6, 28, 28)[..., 0])[:-1]}, "images.gz holds 4,703 values, where 4,704 are announced"),
+        ({"images": idx(noise(6, 28, 28)[..., 0], tail=b"more")}, "images.gz holds 4,705 values"),
+        ({"labels": b""}, "labels.gz is no readable idx file"),
+    ],
+)
+def test_other_idx_files_are_refused(contents: dict[str, bytes], sentence: str) -> None:
+    with pytest.raises(BadArchive, match=sentence):
+        unpack.mnist(*mnist_files(**contents))
+
+
+@given(st.binary(max_size=100))
+def test_what_is_no_gzip_file_is_no_idx_file(data: bytes) -> None:
+    paths = mnist_files()
+    paths[0].write_bytes(data)
+    with pytest.raises(BadArchive, match=r"images\.gz"):
+        unpack.mnist(*paths)

@@ -10,7 +10,7 @@ from corpus.pictures import encode, fill
 from PIL import Image
 
 from ganpipe.cli import main
-from ganpipe.corpus.download import sort_out
+from ganpipe.corpus.pack import sort_out
 from ganpipe.dedupe import alone, whitened
 from ganpipe.dedupe.alone import Found, Wanted, find
 from ganpipe.errors import UserError

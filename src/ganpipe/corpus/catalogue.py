@@ -7,6 +7,7 @@ that is known: otherwise the set comes from published files only, each verified 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -65,6 +66,39 @@ class Entry:
     splits: dict[str, tuple[int, int]]
     sources: tuple[Archive | NpmPackage | Bundled, ...]
     content: str | None  # sha256 of the images' bytes followed by the labels as bytes; None if nobody here has them yet
+
+
+@dataclass(frozen=True)
+class Files:
+    """Published files of a form of `sources`, each verified by itself."""
+
+    form: Literal["archive", "parquet", "webdataset"]
+    files: tuple[File, ...]
+
+
+@dataclass(frozen=True)
+class Unsigned:
+    """An archive for which no checksum is published: what it holds must be the set's `content`."""
+
+    urls: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class InMirror:
+    """A folder of the set's name in the mirror, of which no other address is known, or which is tried first."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A data set published as image files, which are kept as they are: their folders say classes and splits."""
+
+    name: str
+    title: str
+    homepage: str
+    licence: str
+    citation: str
+    sources: tuple[Files | Unsigned | InMirror, ...]
+    content: str | None = None  # as `download.pictures_digest` makes it; None where each source's files are verified
 
 
 CIFAR10 = Entry(
@@ -140,12 +174,156 @@ SVHN = Entry(
     content=None,  # the files could not be had where this was written: their published sizes and md5 stand for it
 )
 
-CATALOGUE = {entry.name: entry for entry in (CIFAR10, DIGITS, SVHN)}
+MNIST = Entry(
+    name="mnist",
+    title="MNIST handwritten digits",
+    homepage="http://yann.lecun.com/exdb/mnist/",
+    licence="CC BY-SA 3.0",
+    citation="Y. LeCun et al., Gradient-Based Learning Applied to Document Recognition, 1998",
+    classes=tuple("0123456789"),
+    splits={"train": (0, 60_000), "test": (60_000, 70_000)},
+    sources=(
+        Archive(
+            files=tuple(
+                File(name, (f"https://ossci-datasets.s3.amazonaws.com/mnist/{name}",), size, md5)
+                for name, size, md5 in (
+                    ("train-images-idx3-ubyte.gz", 9_912_422, "f68b3c2dcbeaaa9fbdd348bbdeb94873"),
+                    ("train-labels-idx1-ubyte.gz", 28_881, "d53e105ee54ea40749a09fcbcd1e9432"),
+                    ("t10k-images-idx3-ubyte.gz", 1_648_877, "9fb629c4189551a2d022fa330f9573f3"),
+                    ("t10k-labels-idx1-ubyte.gz", 4_542, "ec29112dd5afa0611ce80d1b7f02629c"),
+                )
+            ),
+            unpack=unpack.mnist,
+        ),
+        Archive(  # a mirror's, packed again
+            files=tuple(
+                File(name, (), size, md5)
+                for name, size, md5 in (
+                    ("train-images-idx3-ubyte.gz", 9_719_438, "c7dfcf1bfd3481a40f7b3aedbdbd083c"),
+                    ("train-labels-idx1-ubyte.gz", 28_857, "d289298a347a2cc65765a3c81043ba88"),
+                    ("t10k-images-idx3-ubyte.gz", 1_616_508, "ecff87aa27c74fbc2c1f97e89c19221d"),
+                    ("t10k-labels-idx1-ubyte.gz", 4_517, "a38049bc042dc6e683842a84160daae1"),
+                )
+            ),
+            unpack=unpack.mnist,
+        ),
+    ),
+    content="2bc25c62779cd25444edbc61a6b4fe3b9ebd4b62c5a337e9491ab3083f0536ac",
+)
+
+TINY_IMAGENET = Pictures(
+    name="tiny_imagenet",
+    title="Tiny ImageNet, 200 classes, 64x64",
+    homepage="http://cs231n.stanford.edu/",
+    licence="ImageNet's terms: non-commercial research and education",
+    citation="Y. Le and X. Yang, Tiny ImageNet Visual Recognition Challenge, 2015",
+    sources=(
+        Files(
+            "archive",
+            (
+                File(
+                    name="tiny-imagenet-200.zip",
+                    urls=("http://cs231n.stanford.edu/tiny-imagenet-200.zip",),
+                    bytes=248_100_043,
+                    md5="90528d7ca1a48142e341f4ef8d21d0de",
+                ),
+            ),
+        ),
+    ),
+)
+
+IMAGENET32 = Pictures(
+    name="imagenet32",
+    title="100,000 images of 200 ImageNet classes, 32x32 (Tiny ImageNet's training images, halved)",
+    homepage="https://www.image-net.org/",
+    licence="ImageNet's terms: non-commercial research and education",
+    citation="J. Deng et al., ImageNet: A Large-Scale Hierarchical Image Database, 2009",
+    sources=(
+        Files(
+            "parquet",
+            tuple(
+                File(f"train-{number:05}-of-00004.parquet", (), size, md5)
+                for number, (size, md5) in enumerate(
+                    (
+                        (22_229_561, "75adfb87d0bf63800b089d2a81a1ba5f"),
+                        (22_257_528, "9a8b4736e591931b430aca666218bb9d"),
+                        (22_225_874, "38be9f3f07086cdebdf1d29fe8c6c256"),
+                        (22_202_946, "66077bda2a23d36732d6502135cdad43"),
+                    )
+                )
+            ),
+        ),
+    ),
+)
+
+TINY_IMAGENET64 = Pictures(
+    name="tinyimagenet64",
+    title="5,000 of Tiny ImageNet's validation images, 64x64",
+    homepage="http://cs231n.stanford.edu/",
+    licence="ImageNet's terms: non-commercial research and education",
+    citation="Y. Le and X. Yang, Tiny ImageNet Visual Recognition Challenge, 2015",
+    sources=(Files("webdataset", (File("val-00000.tar", (), 18_677_760, "6bae14ff008e0590196ac305d2c62aa8"),)),),
+)
+
+FACES64 = Pictures(
+    name="faces64",
+    title="UTKFace, aligned and cropped, 64x64",
+    homepage="https://susanqq.github.io/UTKFace/",
+    licence="non-commercial research only",
+    citation="Z. Zhang et al., Age Progression/Regression by Conditional Adversarial Autoencoder, 2017",
+    sources=(
+        Files(
+            "parquet",
+            (
+                File("train-00000-of-00002.parquet", (), 14_369_208, "ba851fe2c0f04c18a26d82c7a01996fa"),
+                File("train-00001-of-00002.parquet", (), 14_393_017, "887bea6a2e6c05e481368bcff837ae3f"),
+            ),
+        ),
+    ),
+)
+
+LFW64 = Pictures(
+    name="lfw64",
+    title="Labeled Faces in the Wild, deep-funnelled and cropped, 64x64",
+    homepage="http://vis-www.cs.umass.edu/lfw/",
+    licence="none stated; published for research",
+    citation="G. Huang et al., Learning to Align from Scratch, 2012",
+    sources=(
+        Files("parquet", (File("train-00000-of-00001.parquet", (), 20_022_696, "c1a03c473bb29d404ed524e19f781777"),)),
+    ),
+)
+
+FACADES = Pictures(
+    name="facades",
+    title="CMP facades in pairs, as pix2pix has them: photograph left, labels right",
+    homepage="https://cmp.felk.cvut.cz/~tylecr1/facade/",
+    licence="published for research",
+    citation="R. Tylecek, R. Sara, Spatial Pattern Templates for Recognition of Objects with Regular Structure, 2013",
+    sources=(InMirror(), Unsigned(("http://efrosgans.eecs.berkeley.edu/pix2pix/datasets/facades.tar.gz",))),
+    content="4507633cdb322c8182e5fd18433976855b53be90241c29edcce5b8a09e91679f",
+)
+
+ROSES = Pictures(
+    name="roses",
+    title="67 photographs of roses, of GANs N' Roses",
+    homepage="https://github.com/Naresh1318/GANs_N_Roses",
+    licence="MIT",
+    citation="N. Nagabushan, GANs N' Roses, 2017",
+    sources=(InMirror(),),
+    content="90c993b714481ffe9e1ac70dcab3b5eb0d8807cc8ec0842d8e04a3a3a7c80a79",
+)
+
+ENTRIES: tuple[Entry | Pictures, ...] = (
+    *(CIFAR10, DIGITS, SVHN, MNIST),
+    *(IMAGENET32, TINY_IMAGENET, TINY_IMAGENET64, FACES64, LFW64, FACADES, ROSES),
+)
+CATALOGUE = {entry.name: entry for entry in ENTRIES}
 FOLDER = "folder"  # in place of such a name: images of the user's own
-NAMES = (*CATALOGUE, FOLDER)
+NAMES = (*CATALOGUE, FOLDER, "archive", "webdataset", "parquet")
+LABELLED = (*(name for name, entry in CATALOGUE.items() if isinstance(entry, Entry)), FOLDER)  # with a test split
 
 
-def find(name: str) -> Entry:
+def find(name: str) -> Entry | Pictures:
     """The entry of that name; a UserError that lists what there is."""
     if name not in CATALOGUE:
         raise UserError(f"there is no data set named {name!r}: choose one of {', '.join(NAMES)}")

@@ -2,38 +2,29 @@
 
 import hashlib
 import os
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ganpipe import files
-from ganpipe.corpus import catalogue, fetch, shards
-from ganpipe.corpus.catalogue import Archive, Bundled, Entry, NpmPackage
-from ganpipe.corpus.images import BrokenImage, decode
+from ganpipe.corpus import address, catalogue, fetch, shards, sources
+from ganpipe.corpus.catalogue import (
+    Archive,
+    Bundled,
+    Entry,
+    Files,
+    InMirror,
+    NpmPackage,
+    Pictures,
+    Unsigned,
+)
+from ganpipe.corpus.pack import pack, pack_folder
 from ganpipe.corpus.params import DownloadParams
+from ganpipe.corpus.sources import Source, data
 from ganpipe.corpus.unpack import BadArchive
 from ganpipe.errors import UserError
-from ganpipe.manifest import MANIFEST
-from ganpipe.progress import Progress
-from ganpipe.runtime import map_batches
 
-FILES_BATCH = 64  # files read and checked together by one worker
-MAX_FILE_BYTES = 512 << 20
-Verdict = tuple[dict[str, int] | None, str]  # facts of a usable image, or None and the reason
-
-
-@dataclass(frozen=True)
-class Arrangement:
-    """The order in which a folder's images are packed, their labels, and what the manifest says of both."""
-
-    names: list[str]
-    labels: Sequence[int | None]
-    about: dict[str, Any]
+FORMS = {"archive": "a tar or zip archive", "webdataset": "WebDataset's .tar shards", "parquet": "Parquet tables"}
 
 
 def download(params: DownloadParams, out: Path) -> dict[str, int]:
@@ -41,15 +32,33 @@ def download(params: DownloadParams, out: Path) -> dict[str, int]:
     if params.name == catalogue.FOLDER:
         if params.path is None:
             raise UserError(f"download.name is {params.name}: set download.path to the folder that holds the images")
-        return pack_folder("download.path", Path(params.path).expanduser(), out, _by_name)
+        return pack_folder("download.path", Path(params.path).expanduser(), out)
+    if params.name in FORMS:
+        if params.path is None:
+            raise UserError(f"download.name is {params.name}: set download.path to the path of {FORMS[params.name]}")
+        paths = address.local("download.path", params.path, _downloads())
+        about = {"name": params.name, "title": paths[0].stem, "licence": "the user's own"}
+        with files.scratch() as scratch:
+            return pack(_read(params.name, paths, params.path, scratch), params.path, out, about)
     entry = catalogue.find(params.name)
     if params.path is not None:
         raise UserError(f"download.path is {params.path!r}, but {entry.name} comes from the catalogue: set it to null")
     return download_entry(entry, out)
 
 
-def download_entry(entry: Entry, out: Path) -> dict[str, int]:
+def _read(form: str, paths: list[Path], where: str, scratch: Path) -> Source:
+    """Files of that form."""
+    if form != "archive":
+        return {"webdataset": sources.webdataset, "parquet": sources.parquet}[form](paths)
+    if len(paths) != 1:
+        raise UserError(f"{where} is {len(paths)} files: an archive is one")
+    return sources.archive(paths[0], scratch)
+
+
+def download_entry(entry: Entry | Pictures, out: Path) -> dict[str, int]:
     """Fill `out` with a set of the catalogue, from the first of its sources that yields the published content."""
+    if isinstance(entry, Pictures):
+        return _download_pictures(entry, out)
     images, labels = _acquire(entry)
     about = {
         "name": entry.name,
@@ -86,11 +95,66 @@ def _acquire(entry: Entry) -> catalogue.Arrays:
         if found == entry.content:
             return arrays
         tried.append(f"{type(source).__name__}: its content has checksum {found[:16]}, not {entry.content[:16]}")
-    raise UserError(
+    raise _not_to_be_had(entry, tried)
+
+
+def _not_to_be_had(entry: Entry | Pictures, tried: list[str]) -> UserError:
+    return UserError(
         f"{entry.title} could not be had. Tried: {'; '.join(tried)}. Run again when there is a network, put the files "
         f"into FOLDER/{entry.name}/ and set GANPIPE_MIRROR=FOLDER, or try the pipeline on images that need no network: "
         "dvc exp run -S download.name=digits -S 'evaluate.datasets=[digits]' -S train.steps=30"
     )
+
+
+def _download_pictures(entry: Pictures, out: Path) -> dict[str, int]:
+    about = {key: getattr(entry, key) for key in ("name", "title", "homepage", "licence", "citation")}
+    tried: list[str] = []
+    with files.scratch() as scratch:
+        for each in entry.sources:
+            try:
+                source = _source(entry, each, scratch)
+                if entry.content is not None and (found := pictures_digest(source)) != entry.content:
+                    raise fetch.FetchError(
+                        f"{source.title}: its files have checksum {found[:16]}, not {entry.content[:16]}"
+                    )
+            except (fetch.FetchError, UserError) as error:
+                tried.append(str(error))
+                print(f"{entry.title}: {error}; trying the next source", flush=True)
+                continue
+            return pack(source, entry.title, out, about)
+    raise _not_to_be_had(entry, tried)
+
+
+def pictures_digest(source: Source) -> str:
+    """Of the files' names and bytes, in whatever order they come."""
+    each = (
+        hashlib.sha256(entry.name.encode("utf-8", "surrogateescape") + b"\0" + data(entry))
+        for entry in source.entries()
+    )
+    return hashlib.sha256("".join(sorted(digest.hexdigest() for digest in each)).encode()).hexdigest()
+
+
+def _source(entry: Pictures, source: Files | Unsigned | InMirror, scratch: Path) -> Source:
+    if isinstance(source, InMirror):
+        folder = Path(os.environ.get("GANPIPE_MIRROR") or os.devnull, entry.name)
+        if not folder.is_dir():
+            raise fetch.FetchError(f"GANPIPE_MIRROR names no folder with a folder {entry.name} in it")
+        return sources.folder(folder)
+    if isinstance(source, Unsigned):
+        return sources.archive(_unsigned(source.urls), scratch)
+    to = _downloads() / entry.name
+    paths = [fetch.fetch(fetch.mirrors(entry.name, f.name, f.urls), to / f.name, f.bytes, f.md5) for f in source.files]
+    return _read(source.form, paths, entry.title, scratch)
+
+
+def _unsigned(urls: tuple[str, ...]) -> Path:
+    faults = []
+    for url in urls:
+        try:
+            return address.local("the address", url, _downloads())[0]
+        except UserError as error:
+            faults.append(str(error))
+    raise fetch.FetchError("; ".join(faults))
 
 
 def _load(entry: Entry, source: Archive | NpmPackage | Bundled) -> catalogue.Arrays:
@@ -105,107 +169,3 @@ def _load(entry: Entry, source: Archive | NpmPackage | Bundled) -> catalogue.Arr
         urls = fetch.mirrors(entry.name, file.name, file.urls)
         paths.append(fetch.fetch(urls, _downloads() / file.name, file.bytes, file.md5))
     return source.unpack(*paths)
-
-
-def pack_folder(setting: str, root: Path, out: Path, arrange: Callable[[list[str]], Arrangement]) -> dict[str, int]:
-    """Fill `out` with the images below `root`, which `setting` names, as they are, in the order of `arrange`."""
-    if not root.is_dir():
-        raise UserError(f"{setting} is {root}, which is no folder (seen from {Path.cwd()})")
-    inside, around = root.resolve(), out.resolve()
-    if inside.is_relative_to(around) or around.is_relative_to(inside):
-        raise UserError(f"{setting} is {root}, which overlaps the stage's own output {out}: choose another folder")
-    names = sorted(walk(root))
-    if not names:
-        raise UserError(f"the folder {root} holds no files: put images in it, or set {setting} to another one")
-    usable, rejected = sort_out(root, names)
-    reasons = Counter(entry["reason"] for entry in rejected)
-    counts = ", ".join(f"{number} {reason}" for reason, number in reasons.most_common())
-    if not usable:
-        raise UserError(f"none of the {len(names)} files in {root} is a usable image ({counts})")
-    arranged = arrange(list(usable))
-
-    def images() -> Iterator[tuple[str, bytes, dict[str, Any], int | None]]:
-        with Progress("packing", len(usable), "images") as progress:
-            for name, label in zip(arranged.names, arranged.labels, strict=True):
-                yield _extension(name), (root / name).read_bytes(), {"name": text(name), **usable[name]}, label
-                progress.advance()
-
-    about = {
-        "name": catalogue.FOLDER,
-        "title": text(root.name),
-        "licence": "the user's own",
-        **arranged.about,
-        "rejected": rejected,
-    }
-    with files.atomic_folder(out) as draft:
-        shards.write_encoded(draft, images(), about)
-    if rejected:
-        print(f"set aside {len(rejected)} of {len(names)} files: {counts}; their names are in {out / MANIFEST}")
-    return {"images": len(usable), "rejected": len(rejected)}
-
-
-def _by_name(names: list[str]) -> Arrangement:
-    """A class a top-level folder, if all images lie in such folders."""
-    tops = [text(name.split("/")[0]) for name in names] if all("/" in name for name in names) else []
-    classes = sorted(set(tops))
-    numbers = {name: number for number, name in enumerate(classes)}
-    return Arrangement(
-        names, [numbers[top] for top in tops] if tops else [None] * len(names), {"classes": classes, "splits": {}}
-    )
-
-
-def sort_out(root: Path, names: list[str]) -> tuple[dict[str, dict[str, int]], list[dict[str, str]]]:
-    """The usable images by name, with their facts, and the names of the others, with reasons."""
-    usable: dict[str, dict[str, int]] = {}
-    rejected = []
-    batches = [names[start : start + FILES_BATCH] for start in range(0, len(names), FILES_BATCH)]
-    check: Callable[[list[str]], list[Verdict]] = partial(_check, root.absolute())
-    with Progress(f"reading {root}", len(names), "files") as progress:
-        for batch, verdicts in zip(batches, map_batches(check, batches, len(batches)), strict=True):
-            for name, (facts, reason) in zip(batch, verdicts, strict=True):
-                if facts is None:
-                    rejected.append({"name": text(name), "reason": reason})
-                else:
-                    usable[name] = facts
-            progress.advance(len(batch))
-    return usable, rejected
-
-
-def walk(root: Path) -> Iterator[str]:
-    """Names of the files below `root`, with forward slashes; hidden ones are left out."""
-    for folder, subfolders, names in os.walk(root):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        for name in names:
-            if not name.startswith("."):
-                yield (Path(folder) / name).relative_to(root).as_posix()
-
-
-def _check(root: Path, names: list[str]) -> list[Verdict]:
-    """For each file its width and height, or None and the reason why it cannot be used."""
-    verdicts: list[Verdict] = []
-    for name in names:
-        try:
-            path = root / name
-            if not path.is_file():
-                raise BrokenImage("not a file")
-            if path.stat().st_size > MAX_FILE_BYTES:
-                raise BrokenImage("file over 512 MiB")
-            image = decode(path.read_bytes())
-            verdicts.append(({"width": image.width, "height": image.height}, ""))
-        except BrokenImage as broken:
-            verdicts.append((None, str(broken)))
-        except PermissionError:
-            verdicts.append((None, "not readable"))
-    return verdicts
-
-
-def text(name: str) -> str:
-    """A file's name as text that any file can hold: bytes of it that are not UTF-8 are spelled out."""
-    return name.encode("utf-8", "backslashreplace").decode()
-
-
-def _extension(name: str) -> str:
-    """The file's own extension where it is a plain one and not one of ours, for it becomes part of a name in a tar."""
-    extension = Path(name).suffix.lstrip(".").lower()
-    plain = extension.isascii() and extension.isalnum() and len(extension) <= 5
-    return extension if plain and extension not in ("json", "cls") else "bin"

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ganpipe.corpus.catalogue import FOLDER, find
-from ganpipe.corpus.download import Arrangement, download_entry, pack_folder, text
+from ganpipe.corpus.catalogue import FOLDER, LABELLED, find
+from ganpipe.corpus.download import download_entry
+from ganpipe.corpus.pack import Arrangement, pack_folder
 from ganpipe.corpus.params import EvaluationSetsParams
+from ganpipe.corpus.sources import text
 from ganpipe.errors import UserError
 
 TEST_SHARE, SEED = 0.2, 0  # of each class, where the folder has no test images of its own
@@ -15,6 +17,8 @@ TEST_SHARE, SEED = 0.2, 0  # of each class, where the folder has no test images 
 
 def evaluation_set(name: str, params: EvaluationSetsParams, out: Path) -> None:
     """Fill `out` with the labelled set of that name."""
+    if name not in LABELLED:
+        raise UserError(f"there is no labelled set {name!r}: choose from {', '.join(LABELLED)}")
     if name != FOLDER:
         download_entry(find(name), out)
     elif params.path:

@@ -10,8 +10,8 @@ from ganpipe.settings import Section
 class DownloadParams(Section):
     """Where the corpus comes from."""
 
-    name: str = Field(description="a catalogue entry (cifar10, digits, svhn), or `folder` for images of your own")
-    path: str | None = Field(description="where `folder` reads from; null for a catalogue entry")
+    name: str = Field(description="a catalogue entry, or images of your own: folder, archive, webdataset, parquet")
+    path: str | None = Field(description="where images of your own are; null for a catalogue entry")
 
 
 class EvaluationSetsParams(Section):

@@ -1,7 +1,10 @@
 """From a published file to arrays. Files come from outside: only members of known name and size are read."""
 
+import gzip
 import io
 import json
+import math
+import struct
 import tarfile
 import zlib
 from pathlib import Path
@@ -12,6 +15,7 @@ from PIL import Image
 from ganpipe.corpus import matlab
 
 BATCH = 10_000  # images in each of CIFAR-10's six files
+MNIST_IMAGES = 60_000  # at most, of one file
 SVHN_BYTES = 256 << 20  # at most, of each of SVHN's two files, packed or not; the larger one inflates to 225 MB
 
 
@@ -77,6 +81,31 @@ def _svhn(path: Path) -> tuple[np.ndarray, np.ndarray]:
     if numbers.shape != (pixels.shape[3], 1) or not np.isin(numbers, range(1, 11)).all():
         raise BadArchive(f"{path.name}: y is not {pixels.shape[3]:,} numbers from 1 to 10, one below the other")
     return pixels, numbers[:, 0].astype(np.int64) % 10
+
+
+def mnist(*paths: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The four idx files, images and labels of each split: 28x28 grey pixels, as three equal channels."""
+    images = np.concatenate([_idx(path, (28, 28)) for path in paths[::2]])
+    labels = np.concatenate([_idx(path, ()) for path in paths[1::2]])
+    if len(images) != len(labels) or labels.max(initial=0) > 9:
+        raise BadArchive(f"{paths[1].name}: the labels are not {len(images):,} numbers from 0 to 9")
+    return np.repeat(images[..., None], 3, axis=-1), labels.astype(np.int64)
+
+
+def _idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """An idx file of uint8: two zeros, type 8, the number of dimensions, these as big-endian uint32, the values."""
+    try:
+        with gzip.open(path) as file:
+            head = file.read(8 + 4 * len(shape))
+            sizes = struct.unpack(f">{1 + len(shape)}I", head[4:])
+            if head[:4] != bytes([0, 0, 8, 1 + len(shape)]) or sizes[1:] != shape or not 0 < sizes[0] <= MNIST_IMAGES:
+                raise BadArchive(f"{path.name} does not hold {'x'.join(map(str, shape)) or 'labels'} of uint8")
+            values = file.read(math.prod(sizes) + 1)
+    except (OSError, EOFError, zlib.error, struct.error) as error:
+        raise BadArchive(f"{path.name} is no readable idx file: {error}") from None
+    if len(values) != math.prod(sizes):
+        raise BadArchive(f"{path.name} holds {len(values):,} values, where {math.prod(sizes):,} are announced")
+    return np.frombuffer(values, np.uint8).reshape(sizes)
 
 
 def digits() -> tuple[np.ndarray, np.ndarray]:

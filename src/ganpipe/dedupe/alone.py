@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ganpipe import files
-from ganpipe.corpus.download import sort_out, text, walk
+from ganpipe.corpus.pack import sort_out
 from ganpipe.corpus.shards import Images
+from ganpipe.corpus.sources import text, walk
 from ganpipe.dedupe import copies, gallery, hashes, likeness, policies, report, review, whitened
 from ganpipe.dedupe.clusters import Clusters, group
 from ganpipe.dedupe.index import Index, Radius, mark, read, refuse_others, write

@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from ganpipe.corpus.catalogue import FOLDER, NAMES
+from ganpipe.corpus.catalogue import FOLDER, LABELLED
 from ganpipe.evaluation.features import Levers, Pooling, Scaling
 from ganpipe.settings import Section
 
@@ -50,8 +50,8 @@ class EvaluateParams(Section):
     @classmethod
     def _known(cls, names: list[str]) -> list[str]:
         for name in names:
-            if name not in NAMES:
-                raise ValueError(f"there is no labelled set {name!r}, choose from {', '.join(NAMES)}")
+            if name not in LABELLED:
+                raise ValueError(f"there is no labelled set {name!r}, choose from {', '.join(LABELLED)}")
         return names
 
     @model_validator(mode="after")

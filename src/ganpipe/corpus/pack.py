@@ -1,0 +1,194 @@
+"""From a source of image files to shards: what is usable, as it is, in a set order; the rest counted, with reasons."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ganpipe import files
+from ganpipe.corpus import shards, sources
+from ganpipe.corpus.images import BrokenImage, decode
+from ganpipe.corpus.sources import MAX_FILE_BYTES, Entry, Part, Source, read, text
+from ganpipe.errors import UserError
+from ganpipe.manifest import MANIFEST
+from ganpipe.progress import Progress
+from ganpipe.runtime import map_batches
+
+BATCH = 64  # images read and checked together by one worker
+SPLITS = {"train", "val", "valid", "validation", "test"}  # folders of these names are splits
+Verdict = tuple[dict[str, int] | None, str]  # facts of a usable image, or None and the reason
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """The order in which images are packed, their labels, and what the manifest says of both."""
+
+    names: list[str]
+    labels: Sequence[int | None]
+    about: dict[str, Any]
+
+
+def pack(
+    source: Source,
+    where: str,
+    out: Path,
+    about: dict[str, Any],
+    arrange: Callable[[list[str]], Arrangement] | None = None,
+) -> dict[str, int]:
+    """Fill `out`; the counts of images and of files set aside. `where` names the source in sentences.
+
+    The order is the source's; where its names say what belongs together (folders that are classes or splits), or
+    `arrange` does, theirs: then names are unique. UserError where nothing is usable.
+    """
+    usable: dict[int, tuple[str, dict[str, int]]] = {}  # by the entry's place
+    rejected = []
+    with Progress(f"reading {source.title}", source.total, "files") as progress:
+        for place, (entry, (facts, reason)) in enumerate(_checked(source)):
+            if facts is None:
+                rejected.append({"name": text(entry.name), "reason": reason})
+            else:
+                usable[place] = (entry.name, facts)
+            progress.advance()
+    reasons = Counter(entry["reason"] for entry in rejected)
+    counts = ", ".join(f"{number} {reason}" for reason, number in reasons.most_common())
+    if not usable:
+        raise UserError(
+            f"none of the {source.total} files in {where} is a usable image" + (f" ({counts})" if counts else "")
+        )
+
+    names = [name for name, _ in usable.values()]
+    if arrange is None and source.classes is None:
+        arrange = by_folder
+    arranged = None if arrange is None else arrange(names)
+    images = _in_order(source, usable) if arranged is None else _arranged(source, usable, arranged)
+
+    def packed() -> Iterator[tuple[str, bytes, dict[str, Any], int | None]]:
+        with Progress("packing", len(usable), "images") as progress:
+            for entry, facts, label in images:
+                assert entry.data is not None  # noqa: S101 (it was checked)
+                kept = {**entry.facts, "name": text(entry.name), **facts}
+                yield _extension(entry.name), read(entry.data), kept, label
+                progress.advance()
+
+    told = {"classes": list(source.classes or ()), "splits": {}} if arranged is None else arranged.about
+    with files.atomic_folder(out) as draft:
+        shards.write_encoded(draft, packed(), {**about, **told, "rejected": rejected})
+    if rejected:
+        print(f"set aside {len(rejected)} of {source.total} files: {counts}; their names are in {out / MANIFEST}")
+    return {"images": len(usable), "rejected": len(rejected)}
+
+
+def pack_folder(
+    setting: str, root: Path, out: Path, arrange: Callable[[list[str]], Arrangement] | None = None
+) -> dict[str, int]:
+    """`pack` the images below `root`, which `setting` names."""
+    if not root.is_dir():
+        raise UserError(f"{setting} is {root}, which is no folder (seen from {Path.cwd()})")
+    inside, around = root.resolve(), out.resolve()
+    if inside.is_relative_to(around) or around.is_relative_to(inside):
+        raise UserError(f"{setting} is {root}, which overlaps the stage's own output {out}: choose another folder")
+    source = sources.folder(root)
+    if not source.total:
+        raise UserError(f"the folder {root} holds no files: put images in it, or set {setting} to another one")
+    about = {"name": "folder", "title": source.title, "licence": "the user's own"}
+    return pack(source, str(root), out, about, arrange)
+
+
+def by_folder(names: list[str]) -> Arrangement:
+    """Splits and classes by folders, as far as all images lie in such: `train/rose/1.jpg`, `train/1.jpg`, `rose/1.jpg`.
+
+    `names` are in the order of their folders.
+    """
+    tops = [name.split("/")[0] for name in names] if all("/" in name for name in names) else []
+    splits: dict[str, list[int]] = {}
+    if len(set(tops)) > 1 and set(tops) <= SPLITS:
+        for row, top in enumerate(tops):
+            splits.setdefault(top, [row, row])[1] = row + 1
+        rest = [name.partition("/")[2] for name in names]
+        tops = [name.split("/")[0] for name in rest] if all("/" in name for name in rest) else []
+        if tops and "train" in splits and set(tops) > set(tops[slice(*splits["train"])]):
+            tops = []  # folders that no training image lies in are no classes, such as `val/images`
+    classes = sorted({text(top) for top in tops})
+    numbers = {name: number for number, name in enumerate(classes)}
+    labels = [numbers[text(top)] for top in tops] if tops else [None] * len(names)
+    return Arrangement(names, labels, {"classes": classes, "splits": splits})
+
+
+def sort_out(root: Path, names: list[str]) -> tuple[dict[str, dict[str, int]], list[dict[str, str]]]:
+    """The usable images by name, with their facts, and the names of the others, with reasons."""
+    usable: dict[str, dict[str, int]] = {}
+    rejected = []
+    absolute = root.absolute()
+    source = Source(str(root), len(names), lambda: (Entry(name, Part(absolute / name)) for name in names))
+    with Progress(f"reading {root}", len(names), "files") as progress:
+        for entry, (facts, reason) in _checked(source):
+            if facts is None:
+                rejected.append({"name": text(entry.name), "reason": reason})
+            else:
+                usable[entry.name] = facts
+            progress.advance()
+    return usable, rejected
+
+
+def _checked(source: Source) -> Iterator[tuple[Entry, Verdict]]:
+    """Each entry, without its bytes, and what is found of it by a pool of workers."""
+    passed: list[Entry] = []  # on their way through the pool
+
+    def batches() -> Iterator[list[Entry]]:
+        entries = source.entries()
+        while batch := list(islice(entries, BATCH)):
+            passed.extend(entry._replace(data=None) for entry in batch)
+            yield batch
+
+    for verdicts in map_batches(_check, batches(), -(-source.total // BATCH)):
+        yield from zip(passed[: len(verdicts)], verdicts, strict=True)
+        del passed[: len(verdicts)]
+
+
+def _check(entries: list[Entry]) -> list[Verdict]:
+    """For each its width and height, or None and the reason why it cannot be used."""
+    verdicts: list[Verdict] = []
+    for entry in entries:
+        try:
+            if entry.data is None:
+                raise BrokenImage(entry.reason)
+            if isinstance(entry.data, Part) and entry.data.length < 0:
+                if not entry.data.path.is_file():
+                    raise BrokenImage("not a file")
+                if entry.data.path.stat().st_size > MAX_FILE_BYTES:
+                    raise BrokenImage("file over 512 MiB")
+            image = decode(read(entry.data))
+            verdicts.append(({"width": image.width, "height": image.height}, ""))
+        except BrokenImage as broken:
+            verdicts.append((None, str(broken)))
+        except PermissionError:
+            verdicts.append((None, "not readable"))
+    return verdicts
+
+
+Packed = Iterator[tuple[Entry, dict[str, int], int | None]]  # with facts and label
+
+
+def _in_order(source: Source, usable: dict[int, tuple[str, dict[str, int]]]) -> Packed:
+    for place, entry in enumerate(source.entries()):
+        if place in usable:
+            yield entry, usable[place][1], entry.label
+
+
+def _arranged(source: Source, usable: dict[int, tuple[str, dict[str, int]]], arranged: Arrangement) -> Packed:
+    if arranged.names == [name for name, _ in usable.values()]:
+        for (entry, facts, _), label in zip(_in_order(source, usable), arranged.labels, strict=True):
+            yield entry, facts, label
+        return
+    held = {entry.name: (entry, facts) for entry, facts, _ in _in_order(source, usable)}
+    for name, label in zip(arranged.names, arranged.labels, strict=True):
+        yield *held[name], label
+
+
+def _extension(name: str) -> str:
+    """The file's own extension where it is a plain one and not one of ours, for it becomes part of a name in a tar."""
+    extension = Path(name).suffix.lstrip(".").lower()
+    plain = extension.isascii() and extension.isalnum() and len(extension) <= 5
+    return extension if plain and extension not in ("json", "cls") else "bin"

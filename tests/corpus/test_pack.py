@@ -1,0 +1,116 @@
+"""What is packed of the forms that images come in, end to end; folders are in test_download."""
+
+import io
+import os
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from corpus.pictures import encode, fill, names, noise
+
+from ganpipe.corpus import pack as module
+from ganpipe.corpus.download import download
+from ganpipe.corpus.pack import by_folder
+from ganpipe.corpus.params import DownloadParams
+from ganpipe.corpus.shards import Images
+from ganpipe.errors import UserError
+
+COUNT = 30
+FILES = {f"{number:02}.png": encode(noise(1, 9, 7, number)[0]) for number in range(COUNT)}
+FILES["11.png"] = FILES["11.png"][:60]
+OUT = Path("out")
+
+
+def shards(name: str, contents: dict[str, bytes]) -> str:
+    with tarfile.open(name, "w") as tar:
+        for each, data in contents.items():
+            member = tarfile.TarInfo(each)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return name
+
+
+def packed(form: str, path: str, out: Path = OUT) -> Images:
+    counts = download(DownloadParams(name=form, path=path), out)
+    images = Images(out)
+    assert counts == {"images": len(images), "rejected": len(images.manifest["rejected"])}
+    return images
+
+
+def squares(images: Images) -> np.ndarray:
+    return np.concatenate(list(images.squares(np.arange(len(images)), 8, "bilinear")))
+
+
+def test_a_folder_an_archive_shards_and_a_table_hold_the_same_images(capsys: pytest.CaptureFixture[str]) -> None:
+    labels = [number % 3 for number in range(COUNT)]
+    pq.write_table(pa.table({"image": list(FILES.values()), "label": labels}), "t.parquet")
+    labelled = {**FILES, **{f"{number:02}.cls": str(label).encode() for number, label in enumerate(labels)}}
+    here = packed("folder", str(fill(Path("folder"), FILES)), Path("folder-out"))
+    for form, path in (
+        ("archive", shards("a.tar", FILES)),
+        ("webdataset", shards("w.tar", labelled)),
+        ("parquet", "t.parquet"),
+    ):
+        images = packed(form, path)
+        assert (squares(images) == squares(here)).all()
+        assert [each["reason"] for each in images.manifest["rejected"]] == ["truncated"]
+        assert images.classes == ([] if form == "archive" else ["0", "1", "2"])
+        if images.classes:
+            assert images.labels("train").tolist() == labels[:11] + labels[12:]
+        assert "set aside 1 of 30 files: 1 truncated" in capsys.readouterr().out
+    assert [path.name for path in Path(".ckpt").iterdir()] == []
+
+
+def test_shards_are_the_same_bytes_whatever_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    pq.write_table(pa.table({"image": list(FILES.values()), "label": [1] * COUNT}), "t.parquet")
+    monkeypatch.setattr(module, "BATCH", 2)
+    for number, cores in enumerate(({0}, {0, 1})):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, cores=cores: cores, raising=False)
+        packed("parquet", "t.parquet", Path(f"out-{number}"))
+    held = [{path.name: path.read_bytes() for path in Path(f"out-{number}").iterdir()} for number in range(2)]
+    assert held[0] == held[1]
+
+
+def test_folders_of_splits_and_classes_are_told_apart() -> None:
+    def arranged(*given: str) -> tuple[object, ...]:
+        found = by_folder(list(given))
+        assert found.names == list(given)
+        return found.about["classes"], found.about["splits"], list(found.labels)
+
+    assert arranged("a.png", "b/c.png") == ([], {}, [None, None])
+    assert arranged("b/x.png", "c/d/y.png") == (["b", "c"], {}, [0, 1])
+    assert arranged("train/a.png", "train/b.png") == (["train"], {}, [0, 0])  # one split is none
+    splits = {"test": [0, 1], "train": [1, 3], "val": [3, 4]}
+    assert arranged("test/1", "train/1", "train/2", "val/1") == ([], splits, [None] * 4)
+    assert arranged("test/b/1", "train/a/1", "train/b/2", "val/a/3") == (["a", "b"], splits, [1, 0, 1, 0])
+    assert arranged("test/images/1", "train/a/1", "train/b/2", "val/images/3") == ([], splits, [None] * 4)
+    assert arranged("test/b/1", "train/1") == ([], {"test": [0, 1], "train": [1, 2]}, [None, None])
+
+
+def test_the_stages_take_the_images_to_train_on() -> None:
+    images = packed(
+        "archive", shards("a.tar", {f"set/{split}/{n}": FILES[n] for split in ("test", "train") for n in FILES})
+    )
+    assert len(images) == 2 * (COUNT - 1)
+    assert names(Images(OUT))[images.rows("train")[0]] == "train/00.png"
+    assert (images.rows("train") == np.arange(COUNT - 1, 2 * COUNT - 2)).all()
+
+
+def test_what_cannot_be_packed_gets_a_sentence() -> None:
+    for form, path, sentence in (
+        ("archive", None, "download.name is archive: set download.path to the path of a tar or zip archive"),
+        ("parquet", "none.parquet", "there is no file none.parquet"),
+        (
+            "archive",
+            shards("x.tar", {"a.txt": b"hello"}),
+            r"none of the 1 files in x\.tar is a usable image \(1 not an image\)",
+        ),
+        ("archive", shards("y.tar", {}), r"none of the 0 files in y\.tar is a usable image"),
+        ("archive", "*.tar", "is 2 files: an archive is one"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            download(DownloadParams(name=form, path=path), OUT)
+        assert not OUT.exists()
