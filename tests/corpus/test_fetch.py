@@ -11,8 +11,9 @@ from corpus.mirror import Answer, Handler, Mirror, running, serve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ganpipe.corpus import fetch as module
-from ganpipe.corpus.fetch import FetchError, fetch, mirrors, npm_pack
+from ganpipe.corpus import http
+from ganpipe.corpus.fetch import fetch, mirrors, npm_pack
+from ganpipe.corpus.http import FetchError
 
 DATA = hashlib.shake_128(b"published").digest((5 << 20) // 2)  # two and a half of the pieces it is written in
 MD5 = hashlib.md5(DATA).hexdigest()
@@ -51,7 +52,7 @@ def mirror() -> Iterator[Mirror]:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "WAIT_SECONDS", 0.001)
+    monkeypatch.setattr(http, "WAIT_SECONDS", 0.001)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.delenv("GANPIPE_MIRROR", raising=False)
     TO.parent.mkdir()
@@ -191,7 +192,7 @@ def test_whatever_mirrors_do_the_file_is_right_or_absent(first: list[str], secon
     TO.unlink(missing_ok=True)
     PART.write_bytes(left)
     with running() as server, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "WAIT_SECONDS", 0.001)
+        patch.setattr(http, "WAIT_SECONDS", 0.001)
         try:
             get(*(server.url(f"/{n}", *(ANSWERS[a] for a in script)) for n, script in enumerate((first, second))))
         except FetchError:

@@ -18,6 +18,7 @@ from ganpipe.corpus.catalogue import (
     Pictures,
     Unsigned,
 )
+from ganpipe.corpus.http import FetchError
 from ganpipe.corpus.pack import pack, pack_folder
 from ganpipe.corpus.params import DownloadParams
 from ganpipe.corpus.sources import Source, data
@@ -85,7 +86,7 @@ def _acquire(entry: Entry) -> catalogue.Arrays:
     for source in entry.sources:
         try:
             arrays = _load(entry, source)
-        except (fetch.FetchError, BadArchive) as error:
+        except (FetchError, BadArchive) as error:
             tried.append(str(error))
             print(f"{entry.title}: {error}; trying the next source", flush=True)
             continue
@@ -114,10 +115,8 @@ def _download_pictures(entry: Pictures, out: Path) -> dict[str, int]:
             try:
                 source = _source(entry, each, scratch)
                 if entry.content is not None and (found := pictures_digest(source)) != entry.content:
-                    raise fetch.FetchError(
-                        f"{source.title}: its files have checksum {found[:16]}, not {entry.content[:16]}"
-                    )
-            except (fetch.FetchError, UserError) as error:
+                    raise FetchError(f"{source.title}: its files have checksum {found[:16]}, not {entry.content[:16]}")
+            except (FetchError, UserError) as error:
                 tried.append(str(error))
                 print(f"{entry.title}: {error}; trying the next source", flush=True)
                 continue
@@ -138,7 +137,7 @@ def _source(entry: Pictures, source: Files | Unsigned | InMirror, scratch: Path)
     if isinstance(source, InMirror):
         folder = Path(os.environ.get("GANPIPE_MIRROR") or os.devnull, entry.name)
         if not folder.is_dir():
-            raise fetch.FetchError(f"GANPIPE_MIRROR names no folder with a folder {entry.name} in it")
+            raise FetchError(f"GANPIPE_MIRROR names no folder with a folder {entry.name} in it")
         return sources.folder(folder)
     if isinstance(source, Unsigned):
         return sources.archive(_unsigned(source.urls), scratch)
@@ -154,7 +153,7 @@ def _unsigned(urls: tuple[str, ...]) -> Path:
             return address.local("the address", url, _downloads())[0]
         except UserError as error:
             faults.append(str(error))
-    raise fetch.FetchError("; ".join(faults))
+    raise FetchError("; ".join(faults))
 
 
 def _load(entry: Entry, source: Archive | NpmPackage | Bundled) -> catalogue.Arrays:

@@ -7,22 +7,13 @@ import subprocess
 from pathlib import Path
 
 import httpx
-import tenacity
 
 from ganpipe import files
+from ganpipe.corpus import ranges
+from ganpipe.corpus.http import PLAIN, TIMEOUT, FetchError, PassingError, check, persistently
 from ganpipe.progress import Progress
 
-ATTEMPTS, WAIT_SECONDS = 3, 1.0  # at each mirror; the wait doubles
-TIMEOUT = httpx.Timeout(30.0, connect=15.0)
-PASSING = (408, 425, 429, 500, 502, 503, 504)  # answers that may differ when asked again
-
-
-class FetchError(Exception):
-    """No mirror gave the file; the message says, for each, why."""
-
-
-class _Passing(Exception):
-    """A failure that another attempt may not meet."""
+SEVERAL_PAY = 2 * ranges.SEGMENT  # bytes from which on a file is fetched over several connections
 
 
 def mirrors(name: str, file: str, urls: tuple[str, ...]) -> tuple[str, ...]:
@@ -47,15 +38,16 @@ def fetch(urls: tuple[str, ...], to: Path, size: int, md5: str) -> Path:
             resumed = part.exists()
             _continue(url, part, size)
             if resumed and not _is(part, size, md5):  # what had lain there was the beginning of another file
-                part.unlink()
+                ranges.Ledger(part, size).forget()
                 _continue(url, part, size)
             if not _is(part, size, md5):
-                part.unlink()
+                ranges.Ledger(part, size).forget()
                 raise FetchError("the file it gave has the wrong checksum, and was thrown away")
-        except (FetchError, _Passing, httpx.HTTPError, httpx.InvalidURL) as error:
+        except (FetchError, PassingError, httpx.HTTPError, httpx.InvalidURL) as error:
             faults.append(f"{url}: {error or type(error).__name__}")
             continue
         part.replace(to)
+        ranges.Ledger(part, size).forget()
         return to
     raise FetchError("; ".join(faults))
 
@@ -97,28 +89,22 @@ def _continue(url: str, part: Path, size: int) -> None:
         with files.atomic(part) as draft:
             shutil.copyfile(path, draft)
         return
-    retrying = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type((_Passing, httpx.TransportError)),
-        stop=tenacity.stop_after_attempt(ATTEMPTS),
-        wait=tenacity.wait_exponential(WAIT_SECONDS, max=30),
-        reraise=True,
-    )
-    retrying(_stream, url, part, size)
+    if size > SEVERAL_PAY and ranges.fetch(url, part, size):
+        return
+    ranges.Ledger(part, size).keep_beginning()
+    persistently(_stream, url, part, size)
 
 
 def _stream(url: str, part: Path, size: int) -> None:
     start = part.stat().st_size if part.exists() else 0
     if start >= size:  # whole, to be verified by the caller; or of another file, and then thrown away by it
         return
-    headers = {"Range": f"bytes={start}-", "Accept-Encoding": "identity"} if start else {"Accept-Encoding": "identity"}
+    headers = {"Range": f"bytes={start}-", **PLAIN} if start else PLAIN
     with httpx.stream("GET", url, headers=headers, timeout=TIMEOUT, follow_redirects=True) as response:
-        if response.status_code in PASSING:
-            raise _Passing(f"answered {response.status_code}")
         if response.status_code == 416:  # what is there is not a beginning of this file
             part.unlink()
-            raise _Passing("could not go on where the download had stopped")
-        if not response.is_success:
-            raise FetchError(f"answered {response.status_code}")
+            raise PassingError("could not go on where the download had stopped")
+        check(response)
         if response.status_code != 206:
             start = 0
         with part.open("ab" if start else "wb") as file, Progress(part.stem, size, "bytes", start) as progress:
@@ -128,7 +114,7 @@ def _stream(url: str, part: Path, size: int) -> None:
                 file.write(chunk)
                 progress.advance(len(chunk))
     if part.stat().st_size < size:
-        raise _Passing(f"stopped after {part.stat().st_size:,} of {size:,} bytes")
+        raise PassingError(f"stopped after {part.stat().st_size:,} of {size:,} bytes")
 
 
 def _is(path: Path, size: int, md5: str) -> bool:
