@@ -17,6 +17,7 @@ def main() -> None:
     pages = commands.add_parser("ui", help="open the MLflow pages of this project's runs")
     pages.add_argument("--port", type=int, default=5000, help="port on 127.0.0.1 (default: %(default)s)")
     commands.add_parser("check", help="check every setting in params.yaml before a long run starts")
+    commands.add_parser("sets", help="list the data sets that download.name may name, with their terms")
     theano = commands.add_parser(
         "import-theano", help="turn the DCGAN authors' released arrays into a discriminator that evaluate measures"
     )
@@ -60,6 +61,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.command == "ui":
         _ui(arguments.port)
+    elif arguments.command == "sets":
+        _sets()
     elif arguments.command == "import-theano":
         _import_theano(arguments)
     elif arguments.command == "distances":
@@ -72,6 +75,18 @@ def main() -> None:
         from ganpipe import checks
 
         checks.check()
+
+
+def _sets() -> None:
+    from ganpipe.corpus.catalogue import CATALOGUE, LABELLED
+    from ganpipe.corpus.download import FORMS
+
+    for name, known in CATALOGUE.items():
+        print(f"{name:<15} {known.title}{' (labelled, to evaluate on)' if name in LABELLED else ''}")
+        print(f"{'':<15} {known.licence}; {known.homepage}")
+    print("\nImages of your own, in download.path:")
+    for name, form in {"folder": "a folder of images, at any depth", **FORMS}.items():
+        print(f"{name:<15} {form}")
 
 
 def _import_theano(arguments: argparse.Namespace) -> None:

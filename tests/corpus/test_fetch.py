@@ -85,6 +85,11 @@ def test_right_file_is_not_fetched_again(mirror: Mirror) -> None:
     assert mirror.requests["/a"] == []
 
 
+def test_a_file_without_addresses_is_named() -> None:
+    with pytest.raises(FetchError, match=r"no address of data\.bin is known"):
+        get()
+
+
 def test_wrong_file_is_replaced(mirror: Mirror) -> None:
     TO.write_bytes(LIE)
     assert get(mirror.url("/a", serve(DATA))) == DATA

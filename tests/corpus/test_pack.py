@@ -109,7 +109,7 @@ def test_what_cannot_be_packed_gets_a_sentence() -> None:
             r"none of the 1 files in x\.tar is a usable image \(1 not an image\)",
         ),
         ("archive", shards("y.tar", {}), r"none of the 0 files in y\.tar is a usable image"),
-        ("archive", "*.tar", "is 2 files: an archive is one"),
+        ("archive", "*.tar", "is 2 files: a tar or zip archive is one"),
     ):
         with pytest.raises(UserError, match=sentence):
             download(DownloadParams(name=form, path=path), OUT)

@@ -151,6 +151,44 @@ def test_no_archive_gets_a_sentence(tail: bytes, head: bytes) -> None:
         assert "no readable tar or zip archive" in str(error)
 
 
+def test_archives_in_an_archive_are_folders_of_their_names(tmp_path: Path) -> None:
+    """As ImageNet's training images are published."""
+    inner = {
+        name: tar(Path(f"{name}.tar"), {f"{name}_1.png": data, "../x.png": b"?"})
+        for name, data in PICTURES_BY_CLASS.items()
+    }
+    outer = tar(Path("outer.tar"), {f"{name}.tar": path.read_bytes() for name, path in inner.items()})
+    expected = {f"{name}/{name}_1.png": data for name, data in PICTURES_BY_CLASS.items()}
+    expected |= {f"{name}/x.png": b"?" for name in PICTURES_BY_CLASS}
+    source = sources.archive(outer, tmp_path)
+    assert listed(source) == expected
+    assert all(isinstance(entry.data, Part) and entry.data.path == outer for entry in source.entries())
+    broken = tar(Path("broken.tar"), {"a.tar": b"no archive" * 100})
+    with pytest.raises(UserError, match=r"broken\.tar is no readable tar or zip archive"):
+        sources.archive(broken, tmp_path)
+
+
+PICTURES_BY_CLASS = {"n01": PICTURES["a/1.png"], "n02": PICTURES["b/2.png"]}
+
+
+def test_an_lmdb_is_read_by_key() -> None:
+    import lmdb
+
+    with lmdb.open("bedrooms", map_size=1 << 20) as held, held.begin(write=True) as transaction:
+        for key, value in ((b"b", b"2"), (b"a", b"1"), (b"\xff", b"3")):
+            transaction.put(key, value)
+    for path in ("bedrooms", "bedrooms/data.mdb"):
+        source = sources.lmdb(Path(path))
+        assert listed(source) == {"a": b"1", "b": b"2", "\\xff": b"3"}
+        assert source.title == "bedrooms"
+    with pytest.raises(UserError, match="nowhere is no readable LMDB"):
+        sources.lmdb(Path("nowhere"))
+    Path("no").mkdir()
+    Path("no/data.mdb").write_bytes(b"no database" * 1000)
+    with pytest.raises(UserError, match="no is no readable LMDB"):
+        sources.lmdb(Path("no"))
+
+
 SHARD = {
     "x/one.jpg": b"1",
     "x/one.cls": b"2",

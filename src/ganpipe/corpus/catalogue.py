@@ -293,6 +293,16 @@ LFW64 = Pictures(
     ),
 )
 
+CELEBA = Pictures(
+    name="celeba",
+    title="CelebA, 202,599 faces, aligned and cropped, 178x218",
+    homepage="https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html",
+    licence="non-commercial research only",
+    citation="Z. Liu et al., Deep Learning Face Attributes in the Wild, 2015",
+    # The authors' drive gives it to browsers only: it is put into a mirror by hand.
+    sources=(Files("archive", (File("img_align_celeba.zip", (), 1_443_490_838, "00d2c5bc6d35e252742224ab0c1e8fcb"),)),),
+)
+
 FACADES = Pictures(
     name="facades",
     title="CMP facades in pairs, as pix2pix has them: photograph left, labels right",
@@ -315,11 +325,11 @@ ROSES = Pictures(
 
 ENTRIES: tuple[Entry | Pictures, ...] = (
     *(CIFAR10, DIGITS, SVHN, MNIST),
-    *(IMAGENET32, TINY_IMAGENET, TINY_IMAGENET64, FACES64, LFW64, FACADES, ROSES),
+    *(IMAGENET32, TINY_IMAGENET, TINY_IMAGENET64, CELEBA, FACES64, LFW64, FACADES, ROSES),
 )
 CATALOGUE = {entry.name: entry for entry in ENTRIES}
 FOLDER = "folder"  # in place of such a name: images of the user's own
-NAMES = (*CATALOGUE, FOLDER, "archive", "webdataset", "parquet")
+NAMES = (*CATALOGUE, FOLDER, "archive", "webdataset", "parquet", "lmdb")
 LABELLED = (*(name for name, entry in CATALOGUE.items() if isinstance(entry, Entry)), FOLDER)  # with a test split
 
 

@@ -25,7 +25,12 @@ from ganpipe.corpus.sources import Source, data
 from ganpipe.corpus.unpack import BadArchive
 from ganpipe.errors import UserError
 
-FORMS = {"archive": "a tar or zip archive", "webdataset": "WebDataset's .tar shards", "parquet": "Parquet tables"}
+FORMS = {
+    "archive": "a tar or zip archive",
+    "webdataset": "WebDataset's .tar shards",
+    "parquet": "Parquet tables",
+    "lmdb": "an LMDB's folder",
+}
 
 
 def download(params: DownloadParams, out: Path) -> dict[str, int]:
@@ -37,7 +42,10 @@ def download(params: DownloadParams, out: Path) -> dict[str, int]:
     if params.name in FORMS:
         if params.path is None:
             raise UserError(f"download.name is {params.name}: set download.path to the path of {FORMS[params.name]}")
-        paths = address.local("download.path", params.path, _downloads())
+        if params.name == "lmdb":
+            paths = [Path(params.path).expanduser()]
+        else:
+            paths = address.local("download.path", params.path, _downloads())
         about = {"name": params.name, "title": paths[0].stem, "licence": "the user's own"}
         with files.scratch() as scratch:
             return pack(_read(params.name, paths, params.path, scratch), params.path, out, about)
@@ -49,11 +57,11 @@ def download(params: DownloadParams, out: Path) -> dict[str, int]:
 
 def _read(form: str, paths: list[Path], where: str, scratch: Path) -> Source:
     """Files of that form."""
-    if form != "archive":
+    if form in ("webdataset", "parquet"):
         return {"webdataset": sources.webdataset, "parquet": sources.parquet}[form](paths)
     if len(paths) != 1:
-        raise UserError(f"{where} is {len(paths)} files: an archive is one")
-    return sources.archive(paths[0], scratch)
+        raise UserError(f"{where} is {len(paths)} files: {FORMS[form]} is one")
+    return sources.lmdb(paths[0]) if form == "lmdb" else sources.archive(paths[0], scratch)
 
 
 def download_entry(entry: Entry | Pictures, out: Path) -> dict[str, int]:

@@ -30,6 +30,8 @@ def fetch(urls: tuple[str, ...], to: Path, size: int, md5: str) -> Path:
     """
     if to.exists() and _is(to, size, md5):
         return to
+    if not urls:
+        raise FetchError(f"no address of {to.name} is known")
     part = to.with_name(to.name + ".part")
     part.parent.mkdir(parents=True, exist_ok=True)
     faults = []

@@ -10,7 +10,9 @@ from ganpipe.settings import Section
 class DownloadParams(Section):
     """Where the corpus comes from."""
 
-    name: str = Field(description="a catalogue entry, or images of your own: folder, archive, webdataset, parquet")
+    name: str = Field(
+        description="a catalogue entry, or images of your own: folder, archive, webdataset, parquet, lmdb"
+    )
     path: str | None = Field(description="where images of your own are; null for a catalogue entry")
 
 

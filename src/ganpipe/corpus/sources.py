@@ -1,4 +1,4 @@
-"""Where image files lie: in a folder, in an archive, in WebDataset shards, in Parquet tables.
+"""Where image files lie: in a folder, in an archive, in WebDataset shards, in Parquet tables, in an LMDB.
 
 Each is read as a sequence of entries, in an order that its contents determine. Bytes from outside stay bytes: nothing
 is written under a name of theirs, links and devices are no images, and what unpacks to far too much is refused.
@@ -6,6 +6,7 @@ is written under a name of theirs, links and devices are no images, and what unp
 
 import bz2
 import gzip
+import io
 import json
 import lzma
 import os
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -81,7 +82,7 @@ def _file(root: Path, name: str) -> Entry:
 def archive(path: Path, scratch: Path) -> Source:
     """Every file in a tar archive, compressed or not, or in a zip archive, by name, hidden ones left out.
 
-    A folder that all of them lie in is no part of their names. A compressed tar archive is unpacked to one file in
+    Tar archives in a tar archive, as ImageNet's training images are published, are like folders of their names. A folder that all of them lie in is no part of their names. A compressed tar archive is unpacked to one file in
     `scratch`, for entries are read where they lie. UserError where it is neither, or a bomb.
     """
     try:
@@ -91,7 +92,7 @@ def archive(path: Path, scratch: Path) -> Source:
         else:
             plain = _decompressed(path, scratch)
             with tarfile.open(plain, "r:") as tar:
-                members = [(each.name, partial(_tarred, plain, each)) for each in _counted(path, tar)]
+                members = [(name, partial(_tarred, plain, each)) for name, each in _members_within(path, plain, tar)]
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, OSError) as error:
         raise UserError(f"{path} is no readable tar or zip archive ({error}): fetch it again") from None
     visible = {_plain(name): make for name, make in members if not _hidden(_plain(name))}
@@ -143,6 +144,42 @@ def _counted(path: Path, tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
         _refuse_bomb(path, 0, number)
         if not member.isdir():
             yield member
+
+
+def _members_within(path: Path, plain: Path, tar: tarfile.TarFile) -> Iterator[tuple[str, tarfile.TarInfo]]:
+    """The members by name; for one that is a tar archive itself its members, with offsets within the outer file."""
+    for member in _counted(path, tar):
+        if not (member.isreg() and member.name.endswith(".tar")):
+            yield member.name, member
+            continue
+        with plain.open("rb") as file, tarfile.open(fileobj=_Slice(file, member), mode="r:") as inner:
+            for each in _counted(path, inner):
+                each.offset_data += member.offset_data
+                yield f"{member.name.removesuffix('.tar')}/{each.name}", each
+
+
+class _Slice(io.RawIOBase):
+    """A member's bytes as a file of their own."""
+
+    def __init__(self, file: BinaryIO, member: tarfile.TarInfo) -> None:
+        self._file, self._start, self._size, self._place = file, member.offset_data, member.size, 0
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._place = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence])
+        return self._place
+
+    def tell(self) -> int:
+        return self._place
+
+    def read(self, size: int | None = -1) -> bytes:
+        left = max(0, self._size - self._place)
+        self._file.seek(self._start + self._place)
+        data = self._file.read(left if size is None or size < 0 else min(size, left))
+        self._place += len(data)
+        return data
 
 
 def _refuse_bomb(path: Path, unpacked: int, entries: int) -> None:
@@ -308,6 +345,29 @@ def _row(name: str, held: dict[str, Any], image: str, label: str | None) -> Entr
     if len(data) > MAX_FILE_BYTES:
         return Entry(name, None, "file over 512 MiB", number, facts)
     return Entry(name, data, "", number, facts)
+
+
+def lmdb(path: Path) -> Source:
+    """The values of an LMDB, as LSUN's are, by key: `path` is its folder, or the `data.mdb` in it."""
+    import lmdb as database
+
+    folder = path.parent if path.name == "data.mdb" else path
+
+    def opened() -> Any:
+        try:
+            return database.open(str(folder), readonly=True, lock=False, readahead=False, create=False)
+        except database.Error as error:
+            raise UserError(f"{folder} is no readable LMDB ({error}): it is a folder with a data.mdb in it") from None
+
+    def entries() -> Iterator[Entry]:
+        with opened() as held, held.begin(buffers=True) as transaction:
+            for key, value in transaction.cursor():
+                name = bytes(key).decode("utf-8", "backslashreplace")
+                large = len(value) > MAX_FILE_BYTES
+                yield Entry(name, None, "file over 512 MiB") if large else Entry(name, bytes(value))
+
+    with opened() as held:
+        return Source(text(folder.name), held.stat()["entries"], entries, [])
 
 
 def _plain_values(held: Mapping[Any, Any]) -> dict[str, Any]:
