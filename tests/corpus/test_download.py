@@ -16,7 +16,7 @@ from corpus.mirror import running, serve
 from corpus.pictures import encode, fill, gigantic, names, noise, two_frames
 from PIL import Image
 
-from ganpipe.corpus import catalogue, fetch, sources, unpack
+from ganpipe.corpus import catalogue, http, sources, unpack
 from ganpipe.corpus import pack as packing
 from ganpipe.corpus.catalogue import (
     CIFAR10,
@@ -303,7 +303,7 @@ def test_without_any_source_it_says_what_was_tried_and_what_to_do(monkeypatch: p
     archive = dataclasses.replace(archive, files=(dataclasses.replace(archive.files[0], urls=(dead,)),))
     unreachable = dataclasses.replace(CIFAR10, sources=(archive, package))
     monkeypatch.setitem(catalogue.CATALOGUE, "cifar10", unreachable)
-    monkeypatch.setattr(fetch, "WAIT_SECONDS", 0.001)
+    monkeypatch.setattr(http, "WAIT_SECONDS", 0.001)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("PATH", str(Path.cwd()))
     monkeypatch.setenv("GANPIPE_MIRROR", "mirror")
