@@ -82,9 +82,9 @@ def _file(root: Path, name: str) -> Entry:
 def archive(path: Path, scratch: Path) -> Source:
     """Every file in a tar archive, compressed or not, or in a zip archive, by name, hidden ones left out.
 
-    Tar archives in a tar archive, as ImageNet's training images are published, are like folders of their names. A folder
-    that all files lie in is no part of theirs. A compressed tar archive is unpacked to one file in `scratch`, for entries
-    are read where they lie. UserError where it is neither, or a bomb.
+    Tar archives in a tar archive, as ImageNet's training images are published, are like folders of their names. A
+    folder that all files lie in is no part of theirs. A compressed tar archive is unpacked to one file in `scratch`,
+    for entries are read where they lie. UserError where it is neither, or a bomb.
     """
     try:
         if zipfile.is_zipfile(path):
