@@ -52,11 +52,17 @@ def main() -> None:
     alone.add_argument("--method", default="whitened", help="or phash, dhash, whash (default: %(default)s)")
     alone.add_argument("--radius", type=int, help="bits by which duplicates may differ; measured otherwise")
     alone.add_argument("--no-verify", action="store_true", help="trust the codes; pixels are compared, too, otherwise")
-    alone.add_argument("--keep", default="first", help="or largest, sharpest, prefer:<folder> (default: %(default)s)")
+    alone.add_argument(
+        "--keep",
+        default="largest",
+        help="which of a group stays: the largest in pixels, then bytes; the sharpest; the first by name, or by the "
+        "index; or prefer:<folder> for one from there (default: %(default)s)",
+    )
+    alone.add_argument("--vetoes", type=Path, help="a file of pairs that are no duplicates, as the page saves it")
     alone.add_argument("--report", type=Path, help="an HTML page on which to look at the groups")
     alone.add_argument("--delete-list", type=Path, help="a file for the paths that may go, a line each")
     alone.add_argument("--index", type=Path, help="a folder that remembers what was hashed, for the next time")
-    alone.add_argument("--bits", type=int, default=128, help="of the code (default: %(default)s)")
+    alone.add_argument("--bits", type=int, help="of the code of whitened (default: 128)")
     alone.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     arguments = parser.parse_args()
     if arguments.command == "ui":
@@ -160,7 +166,7 @@ def _classifier(arguments: argparse.Namespace) -> None:
 def _dedupe(arguments: argparse.Namespace) -> None:
     import re
 
-    from ganpipe.dedupe import alone
+    from ganpipe.dedupe import alone, vetoes
     from ganpipe.dedupe.index import METHODS
 
     if arguments.method not in METHODS:
@@ -173,12 +179,18 @@ def _dedupe(arguments: argparse.Namespace) -> None:
         raise UserError(f"--radius is {arguments.radius}: it is a number from 0 to 64")
     if not re.fullmatch("first|largest|sharpest|prefer:.+", arguments.keep):
         raise UserError(f"--keep is {arguments.keep}: choose first, largest, sharpest or prefer:<folder>")
-    if arguments.bits % 8 or not 8 <= arguments.bits <= 432:
-        raise UserError(f"--bits is {arguments.bits}: it is a multiple of 8 up to 432")
+    if arguments.bits is not None and arguments.method != "whitened":
+        raise UserError(f"--bits is {arguments.bits}, but codes of {arguments.method} have 64: leave it out")
+    bits = 128 if arguments.bits is None else arguments.bits
+    if bits % 8 or not 8 <= bits <= 432:
+        raise UserError(f"--bits is {bits}: it is a multiple of 8 up to 432")
+    if arguments.report is not None and arguments.report == arguments.delete_list:
+        raise UserError(f"--report and --delete-list are both {arguments.report}: name two files")
     if arguments.seed < 0:
         raise UserError(f"--seed is {arguments.seed}: it is a number from 0")
+    told = vetoes.read(arguments.vetoes) if arguments.vetoes is not None else frozenset()
     wanted = alone.Wanted(
-        arguments.method, arguments.bits, arguments.radius, not arguments.no_verify, arguments.keep, arguments.seed
+        arguments.method, bits, arguments.radius, not arguments.no_verify, arguments.keep, arguments.seed, told
     )
     found = alone.find(arguments.folder, wanted, arguments.index)
     for sentence in alone.sentences(found):
@@ -188,7 +200,12 @@ def _dedupe(arguments: argparse.Namespace) -> None:
         print(f"{arguments.report}: the groups, to look at")
     if arguments.delete_list is not None:
         left_out = alone.write_list(arguments.delete_list, found)
-        print(f"{arguments.delete_list}: the files that may go (xargs -d '\\n' rm -- < {arguments.delete_list})")
+        going = int((~found.clusters.kept).sum())
+        print(
+            f"{arguments.delete_list}: the files that may go (xargs -d '\\n' rm -- < {arguments.delete_list})"
+            if going
+            else f"{arguments.delete_list}: empty, for no file may go"
+        )
         if left_out:
             print(f"{left_out} of them are not in it, because their names hold a line's end")
 

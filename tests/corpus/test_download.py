@@ -226,6 +226,10 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
     refuse("folders", None, "no data set named 'folders': choose one of cifar10, digits, .*, folder")
 
 
+def test_an_empty_path_is_none() -> None:
+    assert download(DownloadParams(name="digits", path=""), OUT)["images"] == 1797
+
+
 def entry_of(*sources: Archive | NpmPackage | Bundled) -> Entry:
     return dataclasses.replace(DIGITS, sources=sources)
 

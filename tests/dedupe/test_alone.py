@@ -11,7 +11,7 @@ from PIL import Image
 
 from ganpipe.cli import main
 from ganpipe.corpus.pack import sort_out
-from ganpipe.dedupe import alone, whitened
+from ganpipe.dedupe import alone, review, whitened
 from ganpipe.dedupe.alone import Found, Wanted, find
 from ganpipe.errors import UserError
 from support.scenes import scene
@@ -98,7 +98,7 @@ def test_links_are_no_copies_of_what_they_lead_to(pictures: Path, tmp_path: Path
     (pictures / "folder").symlink_to(pictures / "sub")
     found = find(pictures, wanted(), None)
     assert sorted(going(found)) == ["again.jpg", "large.png"]
-    assert {"name": "00-link.png", "reason": "a link"} in found.rejected
+    assert {"name": "00-link.png", "reason": "only a link"} in found.rejected
 
 
 def test_an_index_is_never_written_over_anything_else(pictures: Path, tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_an_index_is_never_written_over_anything_else(pictures: Path, tmp_path: 
 
 def test_an_index_of_other_bits_is_refused(pictures: Path) -> None:
     find(pictures, wanted(method="whitened", radius=4, bits=64), Path("index"))
-    with pytest.raises(UserError, match="the index index holds codes of 64 bits, not 128: name another folder"):
+    with pytest.raises(UserError, match="the index index was made with --bits 64: say so, or name another folder"):
         find(pictures, wanted(method="whitened", radius=4, bits=128), Path("index"))
 
 
@@ -161,6 +161,33 @@ def test_images_of_another_folder_stay_and_new_copies_of_them_are_listed(picture
     assert '["duplicates"' in page
 
 
+def test_of_two_folders_copies_the_same_one_goes_whichever_is_asked_about(pictures: Path, tmp_path: Path) -> None:
+    other = fill(tmp_path / "a-other", {"x.png": encode(photograph(4)), "y.png": encode(photograph(40))})
+    for keep in ("first", "largest", "sharpest"):
+        index = Path(f"index-{keep}")
+        find(pictures, wanted(keep=keep), index)
+        lists = {folder: going(find(folder, wanted(keep=keep), index)) for folder in (other, pictures, other)}
+        assert ("x.png" in lists[other]) + ("04.png" in lists[pictures]) == 1
+        assert sorted(going(find(pictures, wanted(keep=keep), index))) == sorted(lists[pictures])
+        if keep == "first":
+            assert lists[other] == ["x.png"]  # what was hashed first stays
+            said = alone.sentences(find(other, wanted(keep=keep), index))
+            assert said[1] == "1 of them are near-duplicates of images elsewhere that the index knows"
+
+
+def test_what_a_person_vetoed_stays(pictures: Path) -> None:
+    found = find(pictures, wanted(), None)
+    alone.write_page(Path("page.html"), found, pictures, "phash")
+    assert "name it in <code>--vetoes</code>" in Path("page.html").read_text()
+    numbers = {Path(path).name: number for number, path in enumerate(found.images.paths)}
+    keys = frozenset(
+        review.key(next(found.images.squares(np.array([numbers[name]]), 32, "antialias"))[0])
+        for name in ("03.png", "again.jpg")
+    )
+    for verify in (True, False):
+        assert going(find(pictures, wanted(vetoes=frozenset([keys]), verify=verify), None)) == ["large.png"]
+
+
 def test_near_codes_alone_list_more_than_copies_only_where_pixels_are_not_compared(pictures: Path) -> None:
     assert sorted(going(find(pictures, wanted(radius=28), None))) == ["again.jpg", "large.png"]
     assert len(going(find(pictures, wanted(radius=28, verify=False), None))) > 2
@@ -193,7 +220,7 @@ def test_names_that_are_no_text_are_written_as_they_are(tmp_path: Path) -> None:
 def test_a_damaged_or_different_index_is_refused_by_a_sentence(pictures: Path) -> None:
     index = Path("index")
     find(pictures, wanted(), index)
-    with pytest.raises(UserError, match="the index index was made with phash, not dhash: name another folder"):
+    with pytest.raises(UserError, match="the index index was made with --method phash: say so, or name another folder"):
         find(pictures, wanted(method="dhash"), index)
     content = (index / "index.json").read_text()
     for broken in ("", "[]", "{}", content.replace("phash", "md5"), content.replace('"files": [', '"files": [[1], ')):
@@ -213,8 +240,8 @@ def test_the_command_writes_page_and_list_and_ends_with_a_sentence(
     options = ("--method", "phash", "--radius", "4", "--report", "r.html", "--delete-list", "l.txt")
     lines = ganpipe(str(pictures), *options).splitlines()
     assert lines == [
-        "2 of 14 images are near-duplicates of one that stays (codes within 4 bits); 14 were hashed now",
-        "set aside: 1 not an image",
+        "2 of 14 images are near-duplicates of one that stays (codes within 4 bits, as given); 14 were hashed now",
+        "set aside, not an image: notes.txt",
         "r.html: the groups, to look at",
         "l.txt: the files that may go (xargs -d '\\n' rm -- < l.txt)",
     ]
@@ -228,6 +255,18 @@ def test_the_command_writes_page_and_list_and_ends_with_a_sentence(
         ((str(pictures), "--keep", "best"), "--keep is best: choose first, largest, sharpest or prefer:<folder>"),
         ((str(pictures), "--report", "empty"), "--report is empty, a folder: name a file"),
         ((str(pictures), "--delete-list", "empty"), "--delete-list is empty, a folder: name a file"),
+        (
+            (str(pictures), "--method", "phash", "--bits", "64"),
+            "--bits is 64, but codes of phash have 64: leave it out",
+        ),
+        (
+            (str(pictures), "--report", "x", "--delete-list", "x"),
+            "--report and --delete-list are both x: name two files",
+        ),
+        (
+            (str(pictures), "--vetoes", "none.csv"),
+            "none.csv is missing: the review page's button `Save vetoes` makes it",
+        ),
         ((str(pictures), "--bits", "20"), "--bits is 20: it is a multiple of 8 up to 432"),
     ):
         with pytest.raises(SystemExit) as ended:

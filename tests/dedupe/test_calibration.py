@@ -127,6 +127,14 @@ def test_a_near_duplicate_in_the_corpus_counts_neither_way() -> None:
     assert (row.found, row.false_finds) == (1, 1)  # image 2 alone is a false find
 
 
+def test_a_mirror_image_in_the_corpus_is_no_false_find_of_a_mirrored_copy() -> None:
+    mirrored = SCENES.copy()
+    mirrored[7] = mirrored[3][:, ::-1]
+    codes = np.zeros((60, 2), np.uint8)
+    found = calibrated(codes, [3], {"flip": codes[:1]}, squares=of(mirrored))
+    assert found.rows[0].false_finds == 58
+
+
 def test_a_source_without_edges_is_no_false_find_of_its_own() -> None:
     images = SCENES[:3].copy()
     images[1] = 0

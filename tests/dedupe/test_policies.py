@@ -33,10 +33,31 @@ def test_images_are_preferred_by_the_policys_name(images: Images, policy: str, e
     assert "".join(Path(name).stem for name in images.names(found)) == expected
 
 
-def test_sharp_goes_before_blurred(images: Images) -> None:
-    names = images.names(order("sharpest", images, np.arange(4)))
-    assert names.index("b.png") < names.index("c.png")
-    assert names[-1] == "c.png"
+def test_sharp_goes_before_blurred_and_reduced(tmp_path: Path) -> None:
+    grain = np.random.default_rng(0).integers(-20, 20, (96, 96, 1))
+    sharp = Image.fromarray((scene(0, 96, 96) + grain).clip(0, 255).astype(np.uint8))
+    contents = {
+        "a.png": sharp.filter(ImageFilter.GaussianBlur(1)),
+        "b.png": sharp.resize((48, 48), Image.Resampling.BILINEAR),
+        "c.png": sharp,
+        "d.png": sharp.resize((192, 192), Image.Resampling.BICUBIC),
+        "e.png": sharp.filter(ImageFilter.GaussianBlur(3)),
+    }
+    folder = fill(Path("pictures"), {name: encode(image) for name, image in contents.items()})
+    download(DownloadParams(name="folder", path=str(folder)), Path("raw"))
+    names = [
+        Path(name).stem for name in Images(Path("raw")).names(order("sharpest", Images(Path("raw")), np.arange(5)))
+    ]
+    assert names[0] == "c"
+    assert names[-1] == "e"
+
+
+def test_of_equally_large_images_the_larger_file_is_preferred(tmp_path: Path) -> None:
+    contents = {f"{quality}.jpg": encode(scene(0, 64, 64), "JPEG", quality=quality) for quality in (30, 95, 60)}
+    download(DownloadParams(name="folder", path=str(fill(Path("pictures"), contents))), Path("raw"))
+    images = Images(Path("raw"))
+    assert images.bytes(np.arange(3)).tolist() == [len(contents[name]) for name in images.names(np.arange(3))]
+    assert images.names(order("largest", images, np.arange(3))) == ["95.jpg", "60.jpg", "30.jpg"]
 
 
 def test_places_are_those_within_the_rows(images: Images) -> None:

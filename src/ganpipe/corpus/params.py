@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, field_validator
 
 from ganpipe.settings import Section
 
@@ -14,6 +14,11 @@ class DownloadParams(Section):
         description="a catalogue entry, or images of your own: folder, archive, webdataset, parquet, lmdb"
     )
     path: str | None = Field(description="where images of your own are; null for a catalogue entry")
+
+    @field_validator("path")
+    @classmethod
+    def _empty(cls, path: str | None) -> str | None:
+        return path or None  # as `-S download.path=` leaves it
 
 
 class EvaluationSetsParams(Section):

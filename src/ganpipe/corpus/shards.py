@@ -193,6 +193,12 @@ class Images:
             arrays = (self.pixels(part) for part in parts)
             yield from map_batches(partial(_of_arrays, work=work), arrays, len(parts))
 
+    def bytes(self, indices: np.ndarray) -> np.ndarray:
+        """The sizes of the images' files, int64 (n,); equal ones in the pixel container."""
+        if self.manifest["container"] == "pixels":
+            return np.zeros(len(indices), np.int64)
+        return np.array([self._locate(index)[2] for index in indices], np.int64)
+
     def names(self, indices: np.ndarray) -> list[str]:
         """What each image is called: its file's name, or in the pixel container the set's name and the index."""
         if self.manifest["container"] == "pixels":

@@ -17,9 +17,10 @@ from ganpipe.corpus.pack import sort_out
 from ganpipe.corpus.shards import Images
 from ganpipe.corpus.sources import text, walk
 from ganpipe.dedupe import copies, gallery, hashes, likeness, policies, report, review, whitened
-from ganpipe.dedupe.clusters import Clusters, group
+from ganpipe.dedupe.clusters import Clusters, Verify, group
 from ganpipe.dedupe.index import Index, Radius, mark, read, refuse_others, write
 from ganpipe.dedupe.projection import RESIZE, SIZE
+from ganpipe.dedupe.vetoes import Veto
 from ganpipe.errors import UserError
 from ganpipe.progress import Progress
 
@@ -27,6 +28,7 @@ PLANTED, MOST_FALSE = 300, 0.01  # images whose copies measure the hash; share o
 AMONG = 20_000  # images, at most, that they are planted among
 THUMBNAIL = 96  # pixels
 GROWN = 2  # times as many images as a radius was measured on make it be measured again
+NAMED = 5  # files that are set aside for one reason
 FEW = 64  # images that are read without a word
 BLOCK = 1 << 15  # images hashed at a time
 EMPTY = np.empty((0, 0), np.uint8)
@@ -41,6 +43,7 @@ class Wanted(NamedTuple):
     verify: bool  # whether pixels are compared, too
     keep: str  # as `policies.order` takes it
     seed: int
+    vetoes: frozenset[Veto] = frozenset()  # as the page saves them
 
 
 class Found(NamedTuple):
@@ -49,9 +52,11 @@ class Found(NamedTuple):
     images: "Files"  # those below the folder, then the others
     clusters: Clusters  # of the former; the latter stay in any case
     radius: int  # bits
+    measured: bool  # rather than given
     hashed: int  # images that were read, and not taken from the index
     rejected: list[dict[str, str]]  # files that are no usable images, with reasons
     learned_from: int | None  # images that the hash was made from, where it is one that learns
+    broken: bool  # whether no radius keeps the bound on false finds
 
 
 class Files(Images):
@@ -64,6 +69,10 @@ class Files(Images):
     def names(self, indices: np.ndarray) -> list[str]:
         """Their paths, without the first slash."""
         return [text(self.paths[index]).lstrip("/") for index in indices.tolist()]
+
+    def bytes(self, indices: np.ndarray) -> np.ndarray:
+        """The sizes of the files."""
+        return np.array([Path(self.paths[index]).stat().st_size for index in indices], np.int64)
 
     def _locate(self, index: int) -> tuple[Path, int, int]:
         return Path(self.paths[index]), 0, -1
@@ -117,7 +126,7 @@ def find(root: Path, wanted: Wanted, folder: Path | None) -> Found:
     old = [each for each in here if each in known]
     by_name = {each.path.removeprefix(below): each for each in here if each not in known}
     usable, rejected = sort_out(root, list(by_name))
-    rejected += [{"name": text(name), "reason": "a link"} for name in links]
+    rejected += [{"name": text(name), "reason": "only a link"} for name in links]
     inside = [*old, *(by_name[name] for name in usable)]  # those of before first: what was kept then is kept now
     if not inside:
         raise UserError(f"none of the {len(names)} files in {root} is a usable image")
@@ -140,26 +149,54 @@ def find(root: Path, wanted: Wanted, folder: Path | None) -> Found:
         ours, others = (before.codes[np.array([known[each] for each in marks], np.int64)] for marks in (old, outside))
         new = [ours, *new, others]
     found = found._replace(codes=np.concatenate(new))
+    broken = False
     if wanted.radius is None and (found.radius is None or len(images) >= GROWN * found.radius.images):
-        found = found._replace(radius=_measured(wanted, found, images, squares))
+        measured, broken = _measured(wanted, found, images, squares)
+        found = found._replace(radius=measured)
     radius = wanted.radius if wanted.radius is not None else found.radius.bits  # type: ignore[union-attr]
 
-    # The groups.
-    order = policies.order(wanted.keep, images, np.arange(len(inside)), root)
-    clusters = group(
-        found.codes[: len(inside)],
-        radius,
-        order,
-        found.codes[len(inside) :],
-        verify=(lambda i, j: likeness.verify(i, j, squares)) if wanted.verify else None,
-    )
+    # The groups, of all together and in one order, so that of two folders' copies the same one goes whichever is asked
+    # about: where none is preferred, the one that was hashed first stays.
+    hashed_at = np.array([known.get(each, len(known)) for each in found.marks])
+    rows = np.argsort(hashed_at, kind="stable")
+    order = rows[policies.order(wanted.keep, images, rows, root)]
+    every = group(found.codes, radius, order, verify=_verify(wanted, squares))
     if folder is not None:
-        write(folder, found)
-    return Found(images, clusters, radius, len(fresh), rejected, learned_from if learned is not None else None)
+        write(folder, found._replace(marks=[found.marks[row] for row in rows.tolist()], codes=found.codes[rows]))
+    clusters = Clusters(
+        np.unique(every.representative[: len(inside)], return_inverse=True)[1],
+        every.representative[: len(inside)],
+        every.distance[: len(inside)],
+    )
+    return Found(
+        images,
+        clusters,
+        radius,
+        wanted.radius is None,
+        len(fresh),
+        rejected,
+        learned_from if learned is not None else None,
+        broken,
+    )
 
 
-def _measured(wanted: Wanted, index: Index, images: Images, squares: Squares) -> Radius:
-    """The largest with few enough false finds of perturbed copies."""
+def _verify(wanted: Wanted, squares: Squares) -> Verify | None:
+    """Whether the pixels of two images agree, and no veto parts them."""
+    if not wanted.verify and not wanted.vetoes:
+        return None
+
+    def verify(i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        same = likeness.verify(i, j, squares) if wanted.verify else np.ones(len(i), bool)
+        if wanted.vetoes:
+            pairs = zip(squares(i), squares(j), strict=True)
+            same &= np.array([frozenset(map(review.key, pair)) not in wanted.vetoes for pair in pairs], bool)
+        return same
+
+    return verify
+
+
+def _measured(wanted: Wanted, index: Index, images: Images, squares: Squares) -> tuple[Radius, bool]:
+    """The largest with few enough false finds of perturbed copies, and whether not even radius 0 has so few."""
     found = copies.measure(
         images,
         np.arange(len(images)),
@@ -173,7 +210,7 @@ def _measured(wanted: Wanted, index: Index, images: Images, squares: Squares) ->
         radius=None,
         verify=wanted.verify,
     )
-    return Radius(found.radius, len(images))
+    return Radius(found.radius, len(images)), not found.calibration.holds
 
 
 def sentences(found: Found) -> list[str]:
@@ -181,11 +218,22 @@ def sentences(found: Found) -> list[str]:
     figures = report.figures(found.clusters, None, {})
     told = [
         f"{figures['removed']:,} of {figures['images']:,} images are near-duplicates of one that stays "
-        f"(codes within {found.radius} bits); {found.hashed:,} were hashed now"
+        f"(codes within {found.radius} bits, {'as measured' if found.measured else 'as given'}); "
+        f"{found.hashed:,} were hashed now"
     ]
-    if found.rejected:
-        reasons = Counter(each["reason"] for each in found.rejected)
-        told.append("set aside: " + ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common()))
+    elsewhere = int(found.clusters.leaked.sum())
+    if elsewhere:
+        told.append(f"{elsewhere:,} of them are near-duplicates of images elsewhere that the index knows")
+    reasons = Counter(each["reason"] for each in found.rejected)
+    for reason, count in reasons.most_common():
+        names = [each["name"] for each in found.rejected if each["reason"] == reason]
+        shown = ", ".join(names[:NAMED]) + (f" and {count - NAMED:,} more" if count > NAMED else "")
+        told.append(f"set aside, {reason}: {shown}")
+    if found.broken:
+        told.append(
+            f"warning: even of images with equal codes more than {MOST_FALSE:.0%} are different ones: look at the "
+            "page, or choose another --method"
+        )
     if found.learned_from is not None and found.learned_from < whitened.ENOUGH <= len(found.images):
         told.append(
             f"the index's hash was made from {found.learned_from:,} images, and it knows {len(found.images):,} now: "
@@ -216,7 +264,12 @@ def write_page(path: Path, found: Found, root: Path, method: str) -> None:
 
     figures = report.figures(found.clusters, None, {})
     about = {key: figures[key] for key in ("images", "kept", "removed")}
-    about |= {"title": f"Near-duplicates in {root}", "method": method, "radius": found.radius}
+    about |= {
+        "then": "name it in <code>--vetoes</code> the next time",
+        "title": f"Near-duplicates in {root}",
+        "method": method,
+        "radius": found.radius,
+    }
     groups = (each._replace(kind="duplicates") for each in review.groups(found.clusters, show))
     counts = Counter({"duplicates": review.counts(found.clusters).total()})
     gallery.write(path, groups, about, counts=counts)

@@ -1,8 +1,8 @@
 """How many near-duplicates a hash finds at each radius, and how many of its finds are none, on copies that are known.
 
 Perturbed copies of a sample of the corpus are planted among all of its images. Within a radius of a copy's code, its
-source is a true find and any other image a false one, unless the pixels say that it is a near-duplicate of the source:
-corpora hold their own.
+source is a true find and any other image a false one, unless the pixels say that it is a near-duplicate of the source,
+or of its mirror image: corpora hold their own.
 """
 
 import csv
@@ -109,7 +109,8 @@ def _false_finds(
     """How many images within each radius of the copies are no near-duplicates of their sources, by perturbation."""
     bits = 8 * codes.shape[1]
     copies = _signs(np.concatenate(list(planted.values())))
-    sources = edges(squares(sample))
+    sources = squares(sample)
+    either = edges(sources), edges(sources[:, :, ::-1])  # a mirror image is no false find of a mirrored copy
     false = np.zeros((len(planted), largest + 1), np.int64)
     with Progress("calibrating the hash", len(codes), "images") as progress:
         for start in range(0, len(codes), BLOCK):
@@ -123,7 +124,8 @@ def _false_finds(
             touched = np.flatnonzero(asked.any(0))
             same = np.zeros_like(asked)
             if len(touched):
-                same[:, touched] = alike(sources, edges(squares(start + touched)), asked[:, touched])
+                found = edges(squares(start + touched))
+                same[:, touched] = np.logical_or(*(alike(each, found, asked[:, touched]) for each in either))
             for place, finds in enumerate(within):
                 false[place] += _by_radius((bits - agreement[place][finds & ~same]) / 2, largest)
             progress.advance(len(block))

@@ -25,6 +25,7 @@ from ganpipe.dedupe.vetoes import Veto
 
 # What a page shows at most: a browser must open it.
 GROUPS, MEMBERS, IMAGES = 5_000, 40, 40_000
+THEN = "name it in <code>dedupe.vetoes</code> and run <code>dvc repro</code>"
 SIDE = 96  # pixels of a thumbnail, at most
 BLOCK = 256  # thumbnails that the script takes apart at a time, when one of them comes into sight
 
@@ -68,7 +69,8 @@ def write(
     Where there are more than `GROUPS`, and `counts` says how many of each kind, only so many are asked for: they must
     come in that order.
 
-    `about` holds title, method, radius (bits), images, kept and removed, to show. `vetoes` are those that the groups
+    `about` holds title, method, radius (bits), images, kept and removed, to show, and `then`, HTML that says what to do
+    with the saved vetoes. `vetoes` are those that the groups
     were made with: the page shows them, and its saved file holds them too. Equal arguments give equal bytes.
     ValueError for a group without a removed image, and for thumbnails that are not as `Shown` says.
     """
@@ -86,6 +88,7 @@ def write(
     values = {
         "title": _text(about["title"]),
         "facts": _facts(about, found),
+        "then": about.get("then", THEN),
         "left": _left_out(cards, found),
         "data": json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),  # no tag begins within a script
         "thumbnails": _blocks([thumbnail for card in cards for thumbnail in card.thumbnails]),

@@ -86,9 +86,9 @@ def read(folder: Path, method: str, bits: int) -> Index | None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder} holds no index that can be read ({error}): remove it, and it is made anew") from None
     if about["method"] != method:
-        raise UserError(f"the index {folder} was made with {about['method']}, not {method}: name another folder")
+        raise UserError(f"the index {folder} was made with --method {about['method']}: say so, or name another folder")
     if method not in hashes.PERCEPTUAL and 8 * codes.shape[1] != bits:
-        raise UserError(f"the index {folder} holds codes of {8 * codes.shape[1]} bits, not {bits}: name another folder")
+        raise UserError(f"the index {folder} was made with --bits {8 * codes.shape[1]}: say so, or name another folder")
     learned = None if method in hashes.PERCEPTUAL else projection.load(folder / ENCODER)
     return Index(method, learned, learned_from, radius, marks, codes)
 

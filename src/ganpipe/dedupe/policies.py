@@ -10,21 +10,25 @@ from ganpipe.corpus.shards import Images
 from ganpipe.errors import UserError
 
 PREFER = "prefer:"
+COMMON = 128  # pixels a side at which sharpness is compared
 
 
 def order(policy: str, images: Images, rows: np.ndarray, root: Path | None = None) -> np.ndarray:
     """The places in `rows` in the order in which images are preferred, int64 (N,); among equals the first.
 
-    `first`; `largest` by pixels; `sharpest` by the mean magnitude of the brightness's second derivative;
-    `prefer:<folder>` for images below that folder of the corpus, or of `root`. UserError where no image is there.
+    `first`; `largest` by pixels, then by the bytes of the file; `sharpest` by the mean magnitude of the brightness's
+    second derivative, all images brought to one size; `prefer:<folder>` for images below that folder of the corpus, or
+    of `root`. UserError where no image is there.
     """
     if policy == "first":
         return np.arange(len(rows))
     if policy == "largest":
-        return np.argsort(-_measured(images, rows, _size), kind="stable")
+        return np.lexsort((-images.bytes(rows), -_measured(images, rows, _size)))
     if policy == "sharpest":
         return np.argsort(-_measured(images, rows, _sharpness), kind="stable")
-    folder = policy.removeprefix(PREFER).strip("/")
+    folder = policy.removeprefix(PREFER).rstrip("/")
+    if root is not None and Path(folder).is_absolute() and Path(folder).resolve().is_relative_to(root):
+        folder = Path(folder).resolve().relative_to(root).as_posix()
     start = f"{folder}/" if root is None else f"{root}/{folder}/".lstrip("/")
     inside = np.array([name.startswith(start) for name in images.names(rows)])
     if not inside.any():
@@ -41,5 +45,6 @@ def _size(image: Image.Image) -> float:
 
 
 def _sharpness(image: Image.Image) -> float:
-    grey = np.asarray(image.convert("L"), np.float32)
+    # At one size, for a smaller copy has its edges in fewer pixels.
+    grey = np.asarray(image.convert("L").resize((COMMON, COMMON), Image.Resampling.BICUBIC), np.float32)
     return float(np.abs(np.diff(grey, 2, axis=0)).mean() + np.abs(np.diff(grey, 2, axis=1)).mean())
