@@ -48,10 +48,17 @@ class Handler(BaseHTTPRequestHandler):
         """Nothing."""
 
 
+class Server(ThreadingHTTPServer):
+    """Says nothing of a client that has had enough."""
+
+    def handle_error(self, *_: object) -> None:
+        """Nothing."""
+
+
 def serve(path: Path, port: "multiprocessing.Queue[int]") -> None:
     """For ever."""
     Handler.path_of_file = path
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", 0), Handler)
     port.put(server.server_port)
     server.serve_forever()
 
