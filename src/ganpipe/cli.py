@@ -91,7 +91,7 @@ def _sets() -> None:
         print(f"{name:<15} {known.title}{' (labelled, to evaluate on)' if name in LABELLED else ''}")
         print(f"{'':<15} {known.licence}; {known.homepage}")
     print("\nImages of your own, in download.path:")
-    for name, form in {"folder": "a folder of images, at any depth", **FORMS}.items():
+    for name, form in {"folder": "a folder of images, at any depth", **FORMS, "scrape": "a list of addresses"}.items():
         print(f"{name:<15} {form}")
 
 

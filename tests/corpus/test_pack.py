@@ -14,9 +14,9 @@ from corpus.pictures import encode, fill, names, noise
 from ganpipe.corpus import pack as module
 from ganpipe.corpus.download import download
 from ganpipe.corpus.pack import by_folder
-from ganpipe.corpus.params import DownloadParams
 from ganpipe.corpus.shards import Images
 from ganpipe.errors import UserError
+from support.settings import download_params
 
 COUNT = 30
 FILES = {f"{number:02}.png": encode(noise(1, 9, 7, number)[0]) for number in range(COUNT)}
@@ -34,7 +34,7 @@ def shards(name: str, contents: dict[str, bytes]) -> str:
 
 
 def packed(form: str, path: str, out: Path = OUT) -> Images:
-    counts = download(DownloadParams(name=form, path=path), out)
+    counts = download(download_params(name=form, path=path), out)
     images = Images(out)
     assert counts == {"images": len(images), "rejected": len(images.manifest["rejected"])}
     return images
@@ -112,5 +112,5 @@ def test_what_cannot_be_packed_gets_a_sentence() -> None:
         ("archive", "*.tar", "is 2 files: a tar or zip archive is one"),
     ):
         with pytest.raises(UserError, match=sentence):
-            download(DownloadParams(name=form, path=path), OUT)
+            download(download_params(name=form, path=path), OUT)
         assert not OUT.exists()

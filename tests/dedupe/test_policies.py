@@ -6,11 +6,11 @@ from corpus.pictures import encode, fill
 from PIL import Image, ImageFilter
 
 from ganpipe.corpus.download import download
-from ganpipe.corpus.params import DownloadParams
 from ganpipe.corpus.shards import Images, write_pixels
 from ganpipe.dedupe.policies import order
 from ganpipe.errors import UserError
 from support.scenes import scene
+from support.settings import download_params
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def images() -> Images:
     blurred = np.asarray(Image.fromarray(large).filter(ImageFilter.GaussianBlur(3)))
     contents = {"a.png": scene(0, 48, 32), "b.png": large, "c.png": blurred, "own/d.png": scene(0, 60, 40)}
     folder = fill(Path("pictures"), {name: encode(pixels) for name, pixels in contents.items()})
-    download(DownloadParams(name="folder", path=str(folder)), Path("raw"))
+    download(download_params(name="folder", path=str(folder)), Path("raw"))
     return Images(Path("raw"))
 
 
@@ -44,7 +44,7 @@ def test_sharp_goes_before_blurred_and_reduced(tmp_path: Path) -> None:
         "e.png": sharp.filter(ImageFilter.GaussianBlur(3)),
     }
     folder = fill(Path("pictures"), {name: encode(image) for name, image in contents.items()})
-    download(DownloadParams(name="folder", path=str(folder)), Path("raw"))
+    download(download_params(name="folder", path=str(folder)), Path("raw"))
     names = [
         Path(name).stem for name in Images(Path("raw")).names(order("sharpest", Images(Path("raw")), np.arange(5)))
     ]
@@ -54,7 +54,7 @@ def test_sharp_goes_before_blurred_and_reduced(tmp_path: Path) -> None:
 
 def test_of_equally_large_images_the_larger_file_is_preferred(tmp_path: Path) -> None:
     contents = {f"{quality}.jpg": encode(scene(0, 64, 64), "JPEG", quality=quality) for quality in (30, 95, 60)}
-    download(DownloadParams(name="folder", path=str(fill(Path("pictures"), contents))), Path("raw"))
+    download(download_params(name="folder", path=str(fill(Path("pictures"), contents))), Path("raw"))
     images = Images(Path("raw"))
     assert images.bytes(np.arange(3)).tolist() == [len(contents[name]) for name in images.names(np.arange(3))]
     assert images.names(order("largest", images, np.arange(3))) == ["95.jpg", "60.jpg", "30.jpg"]

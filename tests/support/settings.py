@@ -7,7 +7,7 @@ import numpy as np
 
 from ganpipe.corpus.catalogue import find
 from ganpipe.corpus.download import download_entry
-from ganpipe.corpus.params import PreprocessParams
+from ganpipe.corpus.params import DownloadParams, PreprocessParams
 from ganpipe.corpus.preprocess import preprocess
 from ganpipe.corpus.shards import Images
 from ganpipe.settings import read_params
@@ -20,6 +20,13 @@ SMALL = {"width": 2, "latent": 8, "steps": 20, "batch_size": 8, "tick": 4, "samp
 def train_params(**changes: Any) -> TrainParams:
     """The pipeline's training settings, tiny, with `changes`."""
     return TrainParams.model_validate({**read_params(ROOT / "params.yaml")["train"], **SMALL, **changes})
+
+
+def download_params(name: str, path: str | None = None, **changes: Any) -> DownloadParams:
+    """Those of params.yaml, for these images."""
+    return DownloadParams.model_validate(
+        {**read_params(ROOT / "params.yaml")["download"], "name": name, "path": path, **changes}
+    )
 
 
 def digits_corpus(folder: Path, count: int = 200) -> Images:

@@ -329,7 +329,7 @@ ENTRIES: tuple[Entry | Pictures, ...] = (
 )
 CATALOGUE = {entry.name: entry for entry in ENTRIES}
 FOLDER = "folder"  # in place of such a name: images of the user's own
-NAMES = (*CATALOGUE, FOLDER, "archive", "webdataset", "parquet", "lmdb")
+NAMES = (*CATALOGUE, FOLDER, "archive", "webdataset", "parquet", "lmdb", "scrape")
 LABELLED = (*(name for name, entry in CATALOGUE.items() if isinstance(entry, Entry)), FOLDER)  # with a test split
 
 

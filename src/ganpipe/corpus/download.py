@@ -49,10 +49,37 @@ def download(params: DownloadParams, out: Path) -> dict[str, int]:
         about = {"name": params.name, "title": paths[0].stem, "licence": "the user's own"}
         with files.scratch() as scratch:
             return pack(_read(params.name, paths, params.path, scratch), params.path, out, about)
+    if params.name == "scrape":
+        return _scrape(params, out)
     entry = catalogue.find(params.name)
     if params.path is not None:
         raise UserError(f"download.path is {params.path!r}, but {entry.name} comes from the catalogue: set it to null")
     return download_entry(entry, out)
+
+
+def _scrape(params: DownloadParams, out: Path) -> dict[str, int]:
+    """Fill `out` with the images of a list of addresses; the counts, also by what became of each address."""
+    from ganpipe.corpus import lists, scrape
+
+    if params.path is None:
+        raise UserError(
+            "download.name is scrape: set download.path to a list of addresses (.txt, .csv, .jsonl, .parquet)"
+        )
+    if params.contact is None:
+        raise UserError("download.name is scrape: set download.contact to your mail address or page: hosts are told it")
+    path = Path(params.path).expanduser()
+    listed = lists.read(path)
+    folder = files.work_folder() / "scrape" / files.digest([each.url for each in listed.wanted])
+    counts = scrape.scrape(listed, scrape.Settings(params.contact, params.per_second), folder)
+    print("scraped: " + ", ".join(f"{count:,} {outcome}" for outcome, count in counts.most_common()))
+    about = {
+        "name": "scrape",
+        "title": path.stem,
+        "licence": "each image's own",
+        "outcomes": dict(sorted(counts.items())),
+    }
+    found = pack(scrape.source(path.stem, listed, folder), str(path), out, about)
+    return {**found, **{f"scraped_{'_'.join(outcome.split())}": count for outcome, count in sorted(counts.items())}}
 
 
 def _read(form: str, paths: list[Path], where: str, scratch: Path) -> Source:

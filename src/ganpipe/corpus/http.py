@@ -43,7 +43,7 @@ def persistently(work: Callable[..., T], *arguments: Any) -> T:
 def check(response: httpx.Response) -> None:
     """Raise what an answer other than success means."""
     if response.status_code in PASSING:
-        raise PassingError(f"answered {response.status_code}", _asked_for(response.headers.get("Retry-After", "")))
+        raise PassingError(f"answered {response.status_code}", asked_for(response.headers.get("Retry-After", "")))
     if not response.is_success:
         raise FetchError(f"answered {response.status_code}")
 
@@ -54,7 +54,7 @@ def _wait(state: tenacity.RetryCallState) -> float:
     return min(asked if asked is not None else WAIT_SECONDS * 2 ** (state.attempt_number - 1), LONGEST_WAIT)
 
 
-def _asked_for(header: str) -> float | None:
+def asked_for(header: str) -> float | None:
     """Retry-After: seconds, or a date."""
     if header.strip().isdigit():
         return float(header)

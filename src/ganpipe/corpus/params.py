@@ -1,5 +1,6 @@
 """Settings of `download`, `evaluation_sets` and `preprocess`."""
 
+import re
 from typing import Literal
 
 from pydantic import ConfigDict, Field, field_validator
@@ -11,14 +12,23 @@ class DownloadParams(Section):
     """Where the corpus comes from."""
 
     name: str = Field(
-        description="a catalogue entry, or images of your own: folder, archive, webdataset, parquet, lmdb"
+        description="a catalogue entry, or images of your own: folder, archive, webdataset, parquet, lmdb, scrape"
     )
     path: str | None = Field(description="where images of your own are; null for a catalogue entry")
+    contact: str | None = Field(description="of scrape: a mail address or a page of yours, which every host is told")
+    per_second: float = Field(gt=0, le=1000, description="of scrape: requests of one host")
 
     @field_validator("path")
     @classmethod
     def _empty(cls, path: str | None) -> str | None:
         return path or None  # as `-S download.path=` leaves it
+
+    @field_validator("contact")
+    @classmethod
+    def _reachable(cls, contact: str | None) -> str | None:
+        if contact and not re.fullmatch(r"[!-~]+@[!-~]+|https?://[!-~]+", contact):
+            raise ValueError("a mail address or a page's address is due")
+        return contact or None
 
 
 class EvaluationSetsParams(Section):

@@ -1,0 +1,121 @@
+"""Lists of addresses to scrape: plain text, CSV, JSON lines or Parquet, with what they say of each image."""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit, urlunsplit
+
+from ganpipe.errors import UserError
+
+COLUMNS = ("url", "URL", "image_url", "link", "TEXT_URL")  # by which the address goes, the first that is there
+LONGEST = 8192  # characters of an address
+
+
+class Wanted(NamedTuple):
+    """One image to fetch, and what the list says of it, such as licence, source and caption."""
+
+    url: str
+    facts: dict[str, Any]
+
+
+class Listed(NamedTuple):
+    """What a list holds."""
+
+    wanted: list[Wanted]  # each address once, in the list's order
+    repeated: int  # entries with an address that stands further up
+    unusable: list[str]  # entries that are no http(s) address
+
+
+def read(path: Path) -> Listed:
+    """The addresses of a list. UserError where it is none, or names nothing."""
+    readers = {".csv": _csv, ".tsv": _csv, ".jsonl": _jsonl, ".ndjson": _jsonl, ".parquet": _parquet}
+    found: dict[str, Wanted] = {}
+    unusable, count = [], 0
+    try:
+        for given, facts in readers.get(path.suffix.lower(), _text)(path):
+            count += 1
+            url = plain(given)
+            if url is None:
+                unusable.append(given)
+            else:
+                found.setdefault(url, Wanted(url, facts))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: it is to list addresses, one a line or in a column named url") from None
+    except (UnicodeDecodeError, csv.Error, IsADirectoryError) as error:
+        raise UserError(f"{path} is no readable list of addresses: {error}") from None
+    if not found:
+        raise UserError(f"{path} lists no http or https addresses: it is to hold one a line, or a column named url")
+    return Listed(list(found.values()), count - len(found) - len(unusable), unusable)
+
+
+def plain(url: str) -> str | None:
+    """The address without fragment, scheme and host in small letters; None for one that nobody may fetch from."""
+    try:
+        parts = urlsplit(url.strip())
+        host, port = parts.hostname, parts.port
+        if parts.scheme.lower() not in ("http", "https") or not host or parts.username or len(url) > LONGEST:
+            return None
+        host = f"[{host}]" if ":" in host else host.encode("idna").decode()
+    except ValueError:
+        return None
+    place = host if port in (None, {"http": 80, "https": 443}[parts.scheme.lower()]) else f"{host}:{port}"
+    return urlunsplit((parts.scheme.lower(), place, parts.path or "/", parts.query, ""))
+
+
+def _text(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    with path.open(encoding="utf-8-sig") as file:
+        for line in file:
+            if line.strip() and not line.lstrip().startswith("#"):
+                yield line.strip(), {}
+
+
+def _csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        yield from _columns(path, csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ","))
+
+
+def _jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    def rows() -> Iterator[dict[str, Any]]:
+        with path.open(encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, start=1):
+                if not line.strip():
+                    continue
+                try:
+                    row = json.loads(line)
+                except (ValueError, RecursionError) as error:
+                    raise UserError(f"{path}, line {number}: not JSON: {error}") from None
+                if not isinstance(row, dict):
+                    raise UserError(f"{path}, line {number}: an object with a url is due, not {line[:40]!a}")
+                yield row
+
+    yield from _columns(path, rows())
+
+
+def _parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    def rows() -> Iterator[dict[str, Any]]:
+        try:
+            with pq.ParquetFile(path) as file:
+                for batch in file.iter_batches(4096):
+                    yield from batch.to_pylist()
+        except pa.ArrowException as error:
+            raise UserError(f"{path} is no readable Parquet table ({str(error).splitlines()[0]})") from None
+
+    yield from _columns(path, rows())
+
+
+def _columns(path: Path, rows: Iterable[dict[Any, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for number, row in enumerate(rows, start=1):
+        name = next((name for name in COLUMNS if row.get(name)), None)
+        if name is None or not isinstance(row[name], str):
+            raise UserError(f"{path}, entry {number}: it has no url; columns are {', '.join(map(str, row))}")
+        facts = {
+            str(key): value
+            for key, value in row.items()
+            if key != name and isinstance(value, str | int | float | bool) and key is not None
+        }
+        yield row[name], facts
