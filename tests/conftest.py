@@ -14,6 +14,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from ganpipe.corpus.shards import Images
 from support.settings import digits_corpus
 
+TESTS = str(Path(__file__).parent)  # where machines find `support`
+
 # Timings decide no test: a busy machine is no mistake.
 hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
@@ -49,9 +51,8 @@ def two_machines() -> Iterator[Any]:
     import ray
     from ray.cluster_utils import Cluster
 
-    tests = str(Path(__file__).parent)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", tests)  # where `support` is
+        patch.setenv("PYTHONPATH", TESTS)
         room: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 128 << 20}
         cluster = Cluster(initialize_head=True, head_node_args={**room, "include_dashboard": False})
         cluster.add_node(**room)
@@ -65,4 +66,5 @@ def on_ray(two_machines: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """That cluster as a user has it."""
     monkeypatch.setenv("GANPIPE_ENGINE", "ray")
     monkeypatch.setenv("RAY_ADDRESS", two_machines.address)
+    monkeypatch.setenv("PYTHONPATH", TESTS)  # of machines that a test adds
     return two_machines
