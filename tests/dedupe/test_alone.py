@@ -93,6 +93,19 @@ def test_a_measured_radius_is_remembered_until_there_are_twice_as_many_images(pi
     assert json.loads((index / "index.json").read_text())["radius"] == [found.radius, COUNT + 2 + 16]
 
 
+def test_the_largest_is_known_without_reading_the_old_again(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = find(pictures, wanted(keep="largest"), Path("index"))
+    assert sorted(going(found)) == ["05.png", "again.jpg"]
+
+    def never(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(alone.Files, "mapped", never)
+    monkeypatch.setattr(alone, "Squares", lambda images: type("None", (), {"read": lambda self, rows: None})())
+    again = find(pictures, wanted(keep="largest", verify=False), Path("index"))
+    assert sorted(going(again)) == ["05.png", "again.jpg"]
+
+
 def test_links_are_no_copies_of_what_they_lead_to(pictures: Path, tmp_path: Path) -> None:
     (pictures / "00-link.png").symlink_to(pictures / "01.png")
     (pictures / "folder").symlink_to(pictures / "sub")

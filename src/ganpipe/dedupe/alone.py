@@ -1,7 +1,7 @@
 """Near-duplicates in a folder of images, apart from any pipeline: which may go, and a page on which to look at them.
 
 Nothing is deleted. An index remembers what has been hashed, so that new images are compared with those of before and
-these are not hashed again; only such of them are read as may be copies (all, to keep the largest or the sharpest).
+these are not hashed again; only such of them are read as may be copies (all, to keep the sharpest).
 """
 
 import tempfile
@@ -143,10 +143,14 @@ def find(root: Path, wanted: Wanted, folder: Path | None) -> Found:
         if wanted.method not in hashes.PERCEPTUAL:
             learned = whitened.fit(wanted.bits, wanted.seed, len(inside), squares)
         learned_from = len(inside)
-    found = Index(wanted.method, learned, learned_from, before.radius if before else None, [*inside, *outside], EMPTY)
+    sizes = {each: int(count) for each, count in zip(before.marks, before.pixels, strict=True)} if before else {}
+    sizes |= {by_name[name]: facts["width"] * facts["height"] for name, facts in usable.items()}
+    marks = [*inside, *outside]
+    pixels = np.array([sizes[each] for each in marks], np.int64)
+    found = Index(wanted.method, learned, learned_from, before.radius if before else None, marks, pixels, EMPTY)
     new = [found.hashing(squares(fresh[start : start + BLOCK])) for start in range(0, len(fresh), BLOCK)]
     if before is not None:
-        ours, others = (before.codes[np.array([known[each] for each in marks], np.int64)] for marks in (old, outside))
+        ours, others = (before.codes[np.array([known[each] for each in part], np.int64)] for part in (old, outside))
         new = [ours, *new, others]
     found = found._replace(codes=np.concatenate(new))
     broken = False
@@ -159,10 +163,11 @@ def find(root: Path, wanted: Wanted, folder: Path | None) -> Found:
     # about: where none is preferred, the one that was hashed first stays.
     hashed_at = np.array([known.get(each, len(known)) for each in found.marks])
     rows = np.argsort(hashed_at, kind="stable")
-    order = rows[policies.order(wanted.keep, images, rows, root)]
+    order = rows[policies.order(wanted.keep, images, rows, root, pixels[rows])]
     every = group(found.codes, radius, order, verify=_verify(wanted, squares))
     if folder is not None:
-        write(folder, found._replace(marks=[found.marks[row] for row in rows.tolist()], codes=found.codes[rows]))
+        in_order = found._replace(marks=[marks[row] for row in rows], pixels=pixels[rows], codes=found.codes[rows])
+        write(folder, in_order)
     clusters = Clusters(
         np.unique(every.representative[: len(inside)], return_inverse=True)[1],
         every.representative[: len(inside)],

@@ -43,6 +43,7 @@ class Index(NamedTuple):
     learned_from: int  # images
     radius: Radius | None  # None where none has been measured
     marks: Sequence[Mark]
+    pixels: np.ndarray  # int64 (N,), of each image
     codes: np.ndarray  # uint8 (N, B/8)
 
     @property
@@ -79,7 +80,8 @@ def read(folder: Path, method: str, bits: int) -> Index | None:
             raise ValueError("unknown form")
         marks = [Mark(str(path), int(size), int(time)) for path, size, time in about["files"]]
         codes = np.load(folder / CODES)
-        if codes.dtype != np.uint8 or codes.ndim != 2 or len(codes) != len(marks):
+        pixels = np.array(about["pixels"], np.int64)
+        if codes.dtype != np.uint8 or codes.ndim != 2 or not len(codes) == len(marks) == len(pixels):
             raise ValueError("codes of another form")
         radius = None if about["radius"] is None else Radius(*map(int, about["radius"]))
         learned_from = int(about["learned_from"])
@@ -90,7 +92,7 @@ def read(folder: Path, method: str, bits: int) -> Index | None:
     if method not in hashes.PERCEPTUAL and 8 * codes.shape[1] != bits:
         raise UserError(f"the index {folder} was made with --bits {8 * codes.shape[1]}: say so, or name another folder")
     learned = None if method in hashes.PERCEPTUAL else projection.load(folder / ENCODER)
-    return Index(method, learned, learned_from, radius, marks, codes)
+    return Index(method, learned, learned_from, radius, marks, pixels, codes)
 
 
 def write(folder: Path, index: Index) -> None:
@@ -101,4 +103,6 @@ def write(folder: Path, index: Index) -> None:
         files.save_array(draft / CODES, index.codes)
         about = {"schema": SCHEMA, "method": index.method, "learned_from": index.learned_from, "radius": index.radius}
         # In ASCII: a path may hold bytes that are no text.
-        (draft / INDEX).write_text(json.dumps({**about, "files": list(index.marks)}), encoding="ascii")
+        (draft / INDEX).write_text(
+            json.dumps({**about, "files": list(index.marks), "pixels": index.pixels.tolist()}), encoding="ascii"
+        )

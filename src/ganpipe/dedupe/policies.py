@@ -13,17 +13,21 @@ PREFER = "prefer:"
 COMMON = 128  # pixels a side at which sharpness is compared
 
 
-def order(policy: str, images: Images, rows: np.ndarray, root: Path | None = None) -> np.ndarray:
+def order(
+    policy: str, images: Images, rows: np.ndarray, root: Path | None = None, pixels: np.ndarray | None = None
+) -> np.ndarray:
     """The places in `rows` in the order in which images are preferred, int64 (N,); among equals the first.
 
     `first`; `largest` by pixels, then by the bytes of the file; `sharpest` by the mean magnitude of the brightness's
     second derivative, all images brought to one size; `prefer:<folder>` for images below that folder of the corpus, or
-    of `root`. UserError where no image is there.
+    of `root`. UserError where no image is there. Where the images' `pixels` are known, int64 (N,), none is read for
+    them.
     """
     if policy == "first":
         return np.arange(len(rows))
     if policy == "largest":
-        return np.lexsort((-images.bytes(rows), -_measured(images, rows, _size)))
+        sizes = _measured(images, rows, _size) if pixels is None else pixels
+        return np.lexsort((-images.bytes(rows), -sizes))
     if policy == "sharpest":
         return np.argsort(-_measured(images, rows, _sharpness), kind="stable")
     folder = policy.removeprefix(PREFER).rstrip("/")
