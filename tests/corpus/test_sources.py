@@ -117,6 +117,20 @@ def test_links_and_damaged_and_encrypted_members_of_a_zip_archive_are_named(tmp_
     assert listed(sources.archive(Path("a.zip"), tmp_path))["b/2.png"] == "encrypted"
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_compressed_members_that_are_damaged_or_of_an_unknown_form_are_named(method: int, tmp_path: Path) -> None:
+    zipped(Path("a.zip"), {"a/1.png": bytes(range(256)) * 40, "a/2.png": b"whole"}, method)
+    packed = bytearray(Path("a.zip").read_bytes())
+    start = packed.index(b"a/1.png") + len("a/1.png")
+    packed[start + 12 : start + 40] = bytes(28)
+    Path("a.zip").write_bytes(packed)
+    assert listed(sources.archive(Path("a.zip"), tmp_path)) == {"1.png": "damaged in its archive", "2.png": b"whole"}
+    for mark, place in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):  # the method of the first member
+        packed[packed.index(mark) + place] = 99
+    Path("a.zip").write_bytes(packed)
+    assert listed(sources.archive(Path("a.zip"), tmp_path))["1.png"] == "of an unknown compression"
+
+
 @pytest.mark.parametrize("form", ["zip", "w:gz", "w:bz2", "w:xz"])
 def test_a_bomb_is_refused_before_it_fills_the_disk(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "ALWAYS_ALLOWED", 1 << 20)

@@ -46,6 +46,7 @@ def test_figures_count_images_groups_and_constant_bits() -> None:
         "bit_entropy_mean": pytest.approx((entropy([3, 3], base=2) + entropy([5, 1], base=2)) / 8, abs=1e-4),
         "bit_entropy_min": 0.0,
         "constant_bits": 6,
+        "dead_bits": 5,
     }
 
 

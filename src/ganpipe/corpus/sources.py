@@ -127,9 +127,11 @@ def _zipped(member: zipfile.ZipInfo, name: str, packed: zipfile.ZipFile | None) 
     try:
         with packed.open(member) as file:
             data = file.read(member.file_size + 1)
+    except NotImplementedError:  # a RuntimeError, too
+        return Entry(name, None, "of an unknown compression")
     except RuntimeError:  # what zipfile raises for an encrypted member
         return Entry(name, None, "encrypted")
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, ValueError):
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError):  # bz2's is an OSError
         return Entry(name, None, "damaged in its archive")
     return Entry(name, data) if len(data) == member.file_size else Entry(name, None, "damaged in its archive")
 

@@ -25,7 +25,7 @@ def bit_entropies(codes: np.ndarray) -> np.ndarray:
 
 
 def figures(clusters: Clusters, codes: np.ndarray | None, tests: Mapping[str, int]) -> dict[str, Any]:
-    """Counts of images and groups; of the codes, the mean entropy of a bit and the number of constant bits.
+    """Counts of images and groups; of the codes, the mean entropy of a bit, and how many are constant, and never set.
 
     `tests` are the numbers of test images by evaluation set, in the order in which they were given to `group`.
     """
@@ -54,6 +54,7 @@ def figures(clusters: Clusters, codes: np.ndarray | None, tests: Mapping[str, in
         found["bit_entropy_mean"] = round(float(entropies.mean()), 4)
         found["bit_entropy_min"] = round(float(entropies.min()), 4)
         found["constant_bits"] = int((entropies == 0).sum())
+        found["dead_bits"] = int((~np.unpackbits(np.bitwise_or.reduce(codes, axis=0)).astype(bool)).sum())
     return found
 
 
