@@ -5,6 +5,8 @@ import functools
 import sys
 from collections.abc import Callable
 
+FULL = (errno.ENOSPC, errno.EDQUOT)  # a disk, or what a user may take of it
+
 
 class UserError(Exception):
     """Something the user can mend. The message says what is wrong, where, and what to do."""
@@ -23,7 +25,7 @@ def entry(main: Callable[[], None]) -> Callable[[], None]:
             print("interrupted: run the same command again to continue", file=sys.stderr)
             sys.exit(130)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno not in FULL:
                 raise
             where = f" while writing {error.filename}" if error.filename else ""
             sys.exit(f"error: the disk is full{where}: free some space and run the same command again to continue")

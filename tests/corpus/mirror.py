@@ -25,9 +25,10 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    @property
-    def start(self) -> int:
-        return int((self.headers["Range"] or "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+    def span(self, size: int) -> tuple[int, int]:
+        """The first byte that is asked for, and the one after the last."""
+        first, _, last = (self.headers["Range"] or "bytes=0-").removeprefix("bytes=").partition("-")
+        return int(first), min(size, int(last or size) + 1)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -49,17 +50,17 @@ class Mirror(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}{path}"
 
 
-def serve(data: bytes, most: int | None = None) -> Answer:
-    """As a good server does, from where the Range starts; breaks off after `most` bytes."""
+def serve(data: bytes, most: int | None = None, etag: str | None = None) -> Answer:
+    """As a good server does, the Range that is asked for; breaks off after `most` bytes."""
 
     def answer(handler: Handler) -> None:
-        start = handler.start
+        start, stop = handler.span(len(data))
         if start >= len(data):
             handler.give(416, b"", Content_Range=f"bytes */{len(data)}")
             return
-        rest = data[start:]
-        span = f"bytes {start}-{len(data) - 1}/{len(data)}"
-        handler.give(206 if handler.headers["Range"] else 200, rest[:most], len(rest), Content_Range=span)
+        wanted = data[start:stop]
+        about = {"Content_Range": f"bytes {start}-{stop - 1}/{len(data)}", **({"ETag": etag} if etag else {})}
+        handler.give(206 if handler.headers["Range"] else 200, wanted[:most], len(wanted), **about)
 
     return answer
 

@@ -4,7 +4,7 @@ import fsspec
 import pytest
 from corpus.mirror import running, serve
 
-from ganpipe.corpus import address
+from ganpipe.corpus import address, http
 from ganpipe.errors import UserError
 
 TO = Path("fetched")
@@ -49,18 +49,29 @@ def test_any_file_system_of_fsspec_will_do() -> None:
 
 
 def test_what_is_here_and_whole_is_not_fetched_again() -> None:
-    with running() as mirror:
-        url = mirror.url("/a.tar", serve(b"content"))
-        (path,) = address.local("p", url, TO)
-        assert path.read_bytes() == b"content"
-        asked = len(mirror.requests["/a.tar"])
-        path.write_bytes(b"conten")  # broken off
-        assert address.local("p", url, TO)[0].read_bytes() == b"content"
-        assert len(mirror.requests["/a.tar"]) > asked
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/bucket/a.tar", b"content")
+    (path,) = address.local("p", "memory://bucket/a.tar", TO)
+    held = path.stat().st_mtime_ns
+    assert address.local("p", "memory://bucket/a.tar", TO) == [path]
+    assert path.stat().st_mtime_ns == held
+    path.write_bytes(b"conten")  # broken off
+    assert address.local("p", "memory://bucket/a.tar", TO)[0].read_bytes() == b"content"
     assert [each.name for each in path.parent.iterdir()] == ["a.tar"]
 
 
-def test_a_server_that_breaks_off_leaves_nothing() -> None:
-    with running() as mirror, pytest.raises(UserError, match="could not be read"):
+def test_a_server_that_breaks_off_leaves_no_file_under_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "WAIT_SECONDS", 0.001)
+    with running() as mirror, pytest.raises(UserError, match="could not be read: .*peer closed connection"):
         address.local("p", mirror.url("/a.tar", serve(b"content" * 100, most=50)), TO)
+    assert [path.name for path in TO.rglob("*") if path.is_file()] == ["a.tar.part"]
+
+
+def test_a_file_that_a_store_cuts_short_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/bucket/cut.tar", b"whole")
+    whole = type(memory).info
+    monkeypatch.setattr(type(memory), "info", lambda self, path, **kw: {**whole(self, path, **kw), "size": 9})
+    with pytest.raises(UserError, match="could not be read: it stopped after 5 of 9 bytes"):
+        address.local("p", "memory://bucket/cut.tar", TO)
     assert not [path for path in TO.rglob("*") if path.is_file()]

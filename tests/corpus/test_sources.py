@@ -185,22 +185,29 @@ def test_archives_in_an_archive_are_folders_of_their_names(tmp_path: Path) -> No
 PICTURES_BY_CLASS = {"n01": PICTURES["a/1.png"], "n02": PICTURES["b/2.png"]}
 
 
-def test_an_lmdb_is_read_by_key() -> None:
+def test_an_lmdb_is_read_by_key(tmp_path: Path) -> None:
     import lmdb
 
     with lmdb.open("bedrooms", map_size=1 << 20) as held, held.begin(write=True) as transaction:
         for key, value in ((b"b", b"2"), (b"a", b"1"), (b"\xff", b"3")):
             transaction.put(key, value)
     for path in ("bedrooms", "bedrooms/data.mdb"):
-        source = sources.lmdb(Path(path))
+        source = sources.lmdb(Path(path), Path())
         assert listed(source) == {"a": b"1", "b": b"2", "\\xff": b"3"}
         assert source.title == "bedrooms"
+    with zipfile.ZipFile("bedrooms.zip", "w", zipfile.ZIP_DEFLATED) as packed:  # as LSUN's are published
+        packed.write("bedrooms/data.mdb", "bedrooms_lmdb/data.mdb")
+    assert listed(sources.lmdb(Path("bedrooms.zip"), tmp_path)) == {"a": b"1", "b": b"2", "\\xff": b"3"}
+    with zipfile.ZipFile("other.zip", "w") as packed:
+        packed.writestr("a.png", b"x")
+    with pytest.raises(UserError, match=r"other\.zip holds no data\.mdb"):
+        sources.lmdb(Path("other.zip"), tmp_path)
     with pytest.raises(UserError, match="nowhere is no readable LMDB"):
-        sources.lmdb(Path("nowhere"))
+        sources.lmdb(Path("nowhere"), Path())
     Path("no").mkdir()
     Path("no/data.mdb").write_bytes(b"no database" * 1000)
     with pytest.raises(UserError, match="no is no readable LMDB"):
-        sources.lmdb(Path("no"))
+        sources.lmdb(Path("no"), Path())
 
 
 SHARD = {

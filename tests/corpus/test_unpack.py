@@ -3,8 +3,10 @@
 import gzip
 import io
 import json
+import pickle
 import struct
 import tarfile
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +20,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ganpipe.corpus import unpack
-from ganpipe.corpus.unpack import BadArchive, cifar10_binary, cifar10_pictures, svhn
+from ganpipe.corpus.unpack import (
+    BadArchive,
+    cifar10_binary,
+    cifar10_pickled,
+    cifar10_pictures,
+    imagenet32_pickled,
+    svhn,
+)
 
 BATCH = 4  # in place of 10,000
 IMAGES = noise(6 * BATCH, 32, 32)
@@ -56,7 +65,21 @@ def picture_members() -> dict[str, bytes]:
     return members
 
 
-FORMS = [(cifar10_binary, binary_members), (cifar10_pictures, picture_members)]
+def pickled_members() -> dict[str, bytes]:
+    """As in cifar-10-python.tar.gz, whose keys are text of Python 2: bytes to Python 3."""
+    members = {}
+    for number, name in enumerate(BATCHES):
+        rows = slice(number * BATCH, (number + 1) * BATCH)
+        held = {b"data": IMAGES[rows].transpose(0, 3, 1, 2).reshape(BATCH, 3072), b"labels": LABELS[rows].tolist()}
+        members[f"cifar-10-batches-py/{name}"] = pickle.dumps({**held, b"batch_label": b"one"}, 2)
+    return members
+
+
+FORMS = [
+    (cifar10_binary, binary_members),
+    (cifar10_pictures, picture_members),
+    (cifar10_pickled, pickled_members),
+]
 both_forms = pytest.mark.parametrize(("form", "members"), [(form, made()) for form, made in FORMS])
 
 
@@ -129,6 +152,54 @@ def test_a_member_of_a_size_beyond_all_memory_is_refused() -> None:
     head = tarfile.TarInfo("package/data_batch_1.png")
     head.size = 1 << 50
     refuse(cifar10_pictures, gzip.compress(head.tobuf(tarfile.GNU_FORMAT)), "data_batch_1.png is not a file of")
+
+
+def batch(rows: slice, **changes: Any) -> bytes:
+    """As the downsampled ImageNet has them: labels from 1, and the mean of all images."""
+    data = np.ascontiguousarray(IMAGES[rows].transpose(0, 3, 1, 2).reshape(-1, 3072))
+    held = {"data": data, "labels": (LABELS[rows] + 1).tolist(), "mean": data.mean(0)}
+    return pickle.dumps({**held, **changes}, 3)
+
+
+def imagenet_zips(**changes: Any) -> tuple[Path, Path]:
+    with zipfile.ZipFile("train.zip", "w") as train:
+        for number in range(1, 11):
+            train.writestr(f"train_data_batch_{number}", batch(slice(2 * number - 2, 2 * number)))
+    with zipfile.ZipFile("val.zip", "w", zipfile.ZIP_DEFLATED) as val:
+        val.writestr("Imagenet32_val/val_data", batch(slice(20, 24), **changes))
+    return Path("train.zip"), Path("val.zip")
+
+
+def test_the_downsampled_imagenet_is_read() -> None:
+    images, labels = imagenet32_pickled(*imagenet_zips())
+    assert (images == IMAGES).all() and (labels == LABELS).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"data": np.zeros((4, 3071), np.uint8)}, "its data are not rows of 3,072 bytes"),
+        ({"data": np.zeros((4, 3072), np.int8)}, "its data are not rows of 3,072 bytes"),
+        ({"data": [1]}, "its data are not rows of 3,072 bytes"),
+        ({"labels": [1, 2, 3]}, "its labels are no list of 4"),
+        ({"labels": [0, 1, 2, 3]}, "the labels are not numbers from 1 to 1,000"),
+        ({"labels": [1, 2, 3, 1001]}, "its labels are no numbers of classes"),
+        ({"labels": [1, 2, 3, True]}, "its labels are no numbers of classes"),
+        ({"labels": [1, 2, 3, print]}, "it names "),
+    ],
+)
+def test_other_pickles_are_refused_with_the_reason(changes: dict[str, Any], reason: str) -> None:
+    with pytest.raises(BadArchive, match=reason):
+        imagenet32_pickled(*imagenet_zips(**changes))
+
+
+def test_archives_that_lack_a_batch_or_are_none_are_refused() -> None:
+    train, val = imagenet_zips()
+    with pytest.raises(BadArchive, match=r"val\.zip lacks train_data_batch_1, "):
+        imagenet32_pickled(val, val)
+    val.write_bytes(train.read_bytes()[:1000])
+    with pytest.raises(BadArchive, match=r"val\.zip is no readable archive"):
+        imagenet32_pickled(train, val)
 
 
 NO_PICTURES = {

@@ -1,17 +1,14 @@
 """From what a user names to files here: paths and addresses, with `*` and `{000..099}` for several of them."""
 
 import glob
-import hashlib
 import itertools
 import re
 from pathlib import Path
 
-import fsspec
-from fsspec.callbacks import Callback
-
 from ganpipe import files
+from ganpipe.corpus import fetch, stores
+from ganpipe.corpus.http import FetchError
 from ganpipe.errors import UserError
-from ganpipe.progress import Progress
 
 NUMBERS = re.compile(r"\{(\d+)\.\.(\d+)\}")
 MOST = 1_000_000  # files that one name may stand for
@@ -58,35 +55,9 @@ def _product(counts: list[int]) -> int:
 
 def _fetched(setting: str, address: str, folder: Path) -> list[Path]:
     try:
-        system, path = fsspec.core.url_to_fs(address)
-        held = sorted(map(str, system.glob(path))) if glob.has_magic(path) else [path]
-        if not held:
-            raise FileNotFoundError("no such file")
-        return [_copy(system, name, folder / hashlib.sha256(address.encode()).hexdigest()[:12]) for name in held]
-    except ImportError as error:
-        raise UserError(f"{setting} is {address}: {error}") from None
-    except Exception as error:  # every file system raises its own
-        raise UserError(f"{setting} is {address}, which could not be read: {error or type(error).__name__}") from None
-
-
-def _copy(system: fsspec.AbstractFileSystem, name: str, folder: Path) -> Path:
-    """What is there already is taken where its size is right."""
-    to = folder / Path(name).name
-    size = system.info(name).get("size")
-    if to.exists() and size is not None and to.stat().st_size == size:
-        return to
-    with Progress(to.name, size or 0, "bytes") as progress, files.atomic(to) as draft:
-        system.get_file(name, str(draft), callback=_Advancing(progress))
-    if size is not None and to.stat().st_size != size:
-        to.unlink()
-        raise OSError(f"{name} stopped before its end")
-    return to
-
-
-class _Advancing(Callback):  # type: ignore[misc]
-    def __init__(self, progress: Progress) -> None:
-        super().__init__()
-        self._progress = progress
-
-    def relative_update(self, inc: int = 1) -> None:
-        self._progress.advance(inc)
+        if address.startswith(("http://", "https://")):
+            return [fetch.fetch_unsigned((address,), folder)]
+        to = folder / files.digest(address)
+        return [stores.copied(each, to) for each in stores.find(address)]
+    except FetchError as error:
+        raise UserError(f"{setting} is {address}, which could not be read: {error}") from None

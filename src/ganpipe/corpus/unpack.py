@@ -6,15 +6,19 @@ import json
 import math
 import struct
 import tarfile
+import zipfile
 import zlib
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image
 
-from ganpipe.corpus import matlab
+from ganpipe.corpus import matlab, pickles
 
 BATCH = 10_000  # images in each of CIFAR-10's six files
+CIFAR_BYTES, IMAGENET_BYTES = 64 << 20, 512 << 20  # at most, of one of their pickles; the largest has 31 and 395 MB
+IMAGENET_BATCHES = tuple(f"train_data_batch_{number}" for number in range(1, 11))
 MNIST_IMAGES = 60_000  # at most, of one file
 SVHN_BYTES = 256 << 20  # at most, of each of SVHN's two files, packed or not; the larger one inflates to 225 MB
 
@@ -46,6 +50,65 @@ def cifar10_pictures(path: Path) -> tuple[np.ndarray, np.ndarray]:
     if len(labels) != len(images) or not all(type(label) is int and 0 <= label < 10 for label in labels):
         raise BadArchive(f"{path.name}: the labels are not {len(images):,} numbers from 0 to 9")
     return images, np.array(labels, np.int64)
+
+
+def cifar10_pickled(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The official archive for Python: six pickles of 10,000 images, channel by channel, and their labels."""
+    names = [f"data_batch_{number}" for number in range(1, 6)] + ["test_batch"]
+    members = _read_members(path, {f"cifar-10-batches-py/{name}": CIFAR_BYTES for name in names}, exact=False)
+    batches = [_pickled(f"{path.name}: {name}", io.BytesIO(data)) for name, data in zip(names, members, strict=True)]
+    if any(len(labels) != BATCH or labels.max() > 9 for _, labels in batches):
+        raise BadArchive(f"{path.name}: it does not hold {BATCH:,} images of ten classes in each of its files")
+    return np.concatenate([images for images, _ in batches]), np.concatenate([labels for _, labels in batches])
+
+
+def imagenet32_pickled(train: Path, val: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The downsampled ImageNet's two archives: ten pickles to train on, and one to validate; labels from 1."""
+    parts = [part for path, names in ((train, IMAGENET_BATCHES), (val, ("val_data",))) for part in _zipped(path, names)]
+    images = np.empty((sum(len(labels) for _, labels in parts), 32, 32, 3), np.uint8)
+    start = 0
+    for batch, _ in parts:
+        images[start : start + len(batch)] = batch
+        start += len(batch)
+    return images, np.concatenate([labels for _, labels in parts]) - 1
+
+
+def _zipped(path: Path, names: tuple[str, ...]) -> list[tuple[np.ndarray, np.ndarray]]:
+    try:
+        with zipfile.ZipFile(path) as packed:
+            held = {info.filename.rpartition("/")[2]: info for info in packed.infolist()}
+            if missing := [name for name in names if name not in held]:
+                raise BadArchive(f"{path.name} lacks {', '.join(missing)}")
+            batches = []
+            for name in names:
+                if held[name].file_size > IMAGENET_BYTES:
+                    raise BadArchive(f"{path.name}: {name} is larger than the published file")
+                with packed.open(held[name]) as file:
+                    batches.append(_pickled(f"{path.name}: {name}", file))
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+        raise BadArchive(f"{path.name} is no readable archive: {error}") from None
+    if any(labels.min() < 1 or labels.max() > 1000 for _, labels in batches):
+        raise BadArchive(f"{path.name}: the labels are not numbers from 1 to 1,000")
+    return batches
+
+
+def _pickled(where: str, file: IO[bytes]) -> tuple[np.ndarray, np.ndarray]:
+    """Of a dict with `data`, uint8 (n, 3072), channel by channel, and `labels`: images (n, 32, 32, 3), and labels."""
+    try:
+        held = pickles.load(file)
+        if not isinstance(held, dict):
+            raise ValueError("it is no dict")
+        found = {key.decode("latin1") if isinstance(key, bytes) else key: value for key, value in held.items()}
+        data, labels = found.get("data"), found.get("labels")
+        if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape[1:] != (3 * 32 * 32,):
+            raise ValueError("its data are not rows of 3,072 bytes")
+        if not isinstance(labels, list) or len(labels) != len(data) or not labels:
+            raise ValueError(f"its labels are no list of {len(data):,}")
+        if not all(type(label) is int and 0 <= label <= 1000 for label in labels):
+            raise ValueError("its labels are no numbers of classes")
+    except ValueError as error:
+        raise BadArchive(f"{where} is no pickle of images: {error}") from None
+    return data.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), np.array(labels, np.int64)
 
 
 def _rows(archive: str, name: str, data: bytes) -> np.ndarray:
