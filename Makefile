@@ -31,7 +31,7 @@ exp: setup  ## Compare the experiments in the terminal: what differs, and the ac
 	@COLUMNS=$${COLUMNS:-200} dvc exp show --only-changed --drop '^(?!Experiment$$|(.*:)?accuracy(_validation|(_clean)?(_\d+_a_class)?(_random_init|_pixels|_supervised)?)$$|(.*:)?($(SECTIONS))\.\w+$$)'
 
 test: setup  ## Run the tests
-	@python -m pytest
+	@python -m pytest --numprocesses auto --dist loadfile
 
 bench: setup  ## Measure what README and docs say of speed
 	@python benchmarks/train.py

@@ -2,6 +2,7 @@
 
 import io
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,12 @@ from ganpipe.corpus.shards import Images, write_encoded
 from ganpipe.errors import UserError
 from ganpipe.runtime import map_batches
 from support.scenes import scene
-from support.work import fail, machine_of, slow_square, square
+from support.work import fail, meet_on_machine, slow_square, square
 
 
-def test_batches_come_back_in_order_from_both_machines(on_ray: Any) -> None:
+def test_batches_come_back_in_order_from_both_machines(on_ray: Any, tmp_path: Path) -> None:
     assert list(map_batches(square, iter(range(60)), 60)) == [value**2 for value in range(60)]
-    assert len(set(map_batches(machine_of, range(16), 16))) == 2
+    assert len(set(map_batches(partial(meet_on_machine, folder=tmp_path), range(16), 16))) == 2
 
 
 def test_a_failure_there_reaches_the_caller_as_it_was(on_ray: Any) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 
 
 def square(value: int) -> int:
@@ -17,11 +18,17 @@ def process_of(value: int) -> int:
     return os.getpid()
 
 
-def machine_of(value: int) -> str:
+def meet_on_machine(value: int, folder: Path) -> str:
+    """The machine that it runs on, once another one has come to `folder`, too: a slow start of one decides nothing."""
     import ray
 
-    time.sleep(0.2)
-    return str(ray.get_runtime_context().get_node_id())
+    name = str(ray.get_runtime_context().get_node_id())
+    (folder / name).touch()
+    for _ in range(600):
+        if len(list(folder.iterdir())) > 1:
+            break
+        time.sleep(0.1)
+    return name
 
 
 def fail(value: int) -> int:
