@@ -8,8 +8,6 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-import torch
-
 
 def arguments(description: str) -> argparse.Namespace:
     """What every benchmark can be asked for."""
@@ -26,6 +24,8 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 def machine() -> str:
     """Processor, cores, instructions that matter, memory, GPU, and torch's version."""
+    import torch  # not above: processes of a pool, which load the benchmark again, need none
+
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     known = torch.cpu.get_capabilities()
     native = [name for name in ("avx2", "avx512_f", "avx512_bf16", "amx_bf16") if known.get(name)]

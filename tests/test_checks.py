@@ -33,6 +33,8 @@ def test_check_accepts_the_shipped_settings_and_finds_a_fault_in_any_section() -
     ("old", "new", "said"),
     [
         ("  name: cifar10 ", "  name: folder ", "download.name is folder: set download.path"),
+        ("  crop: center ", "  crop: faces ", "preprocess.crop is faces: set download.faces"),
+        ("  faces:  ", "  faces: x.onnx ", "download.faces is x.onnx, which is neither haar nor a file"),
         ("  vetoes:  ", "  vetoes: nowhere ", "dedupe.vetoes is nowhere, which is no file"),
         ("  side: 32 ", "  side: 64 ", "preprocess.side is 64, but dcgan32 takes 32"),
         ("  kept: false ", "  kept: true ", "evaluate.kept is true: set train.keep_every"),

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from ganpipe.corpus.catalogue import FOLDER
+from ganpipe.corpus.faces import HAAR
 from ganpipe.corpus.params import DownloadParams, PreprocessParams
 from ganpipe.dedupe.params import DedupeParams
 from ganpipe.errors import UserError
@@ -46,6 +47,9 @@ def _between_sections() -> list[str]:
     layers, vetoes = len(table.discriminator), load_params(DedupeParams, "dedupe").vetoes
     rules = {
         f"download.name is {FOLDER}: set download.path": download.name == FOLDER and not download.path,
+        "preprocess.crop is faces: set download.faces": preprocess.crop == "faces" and not download.faces,
+        f"download.faces is {download.faces}, which is neither haar nor a file": download.faces not in (None, HAAR)
+        and not Path(str(download.faces)).is_file(),
         f"dedupe.vetoes is {vetoes}, which is no file": vetoes is not None and not Path(vetoes).expanduser().is_file(),
         f"preprocess.side is {preprocess.side}, but {train.network} takes {table.size}": preprocess.side != table.size,
         "evaluate.kept is true: set train.keep_every": own and evaluate.kept and not train.keep_every,

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ganpipe.corpus.images import BrokenImage, decode, grid, square
+from ganpipe.corpus.images import BrokenImage, decode, grid, square, squared
+from support.scenes import scene
 
 PHOTO = noise(1, 24, 36)[0]
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")
@@ -106,7 +107,7 @@ def test_half_a_file_is_truncated(form: str) -> None:
         decode(whole[: len(whole) * 6 // 10])
 
 
-@pytest.mark.parametrize("size", [(20_000, 20_000), (11_000, 10_000)])  # Pillow's own limit, and ours below it
+@pytest.mark.parametrize("size", [(20_000, 20_000), (12_000, 10_000)])  # Pillow's own limit, and ours below it
 def test_gigantic_images_are_refused_unread(size: tuple[int, int]) -> None:
     with pytest.raises(BrokenImage, match="gigantic"):
         decode(gigantic(*size))
@@ -224,3 +225,58 @@ def test_grid_lays_images_out_row_by_row(count: int, columns: int, scale: int, g
     assert (left_over == 255).all()
     rows = -(-count // columns)
     assert left_over.shape == (rows * (3 * scale + gap) + gap, columns * (4 * scale + gap) + gap, 3)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    st.tuples(st.floats(0, 0.4), st.floats(0, 0.4), st.floats(0.6, 1), st.floats(0.6, 1)),
+    st.sampled_from(["bilinear", "antialias"]),
+)
+def test_a_region_is_squeezed_and_nothing_beyond_it_counts(
+    shape: tuple[int, int], region: tuple[float, float, float, float], resize: str
+) -> None:
+    """What lies in the region is white, and far outside of it black; the region's own middle is never dark."""
+    high, wide = shape
+    left, top, right, bottom = region
+    image = np.zeros((high, wide, 3), np.uint8)
+    image[int(top * high) : -int(-bottom * high // 1), int(left * wide) : -int(-right * wide // 1)] = 255
+    found = square(Image.fromarray(image), 6, resize, region)
+    assert found.shape == (6, 6, 3)
+    assert found[2:4, 2:4].min() == 255
+
+
+def test_a_whole_image_as_a_region_is_itself() -> None:
+    image = noise(1, 16, 16)[0]
+    assert (square(Image.fromarray(image), 16, "antialias", (0, 0, 1, 1)) == image).all()
+
+
+PHOTOGRAPH = scene(3, 600, 400)
+
+
+@pytest.mark.parametrize("region", [None, (0.1, 0.2, 0.9, 0.8)])
+@pytest.mark.parametrize(("size", "drafted"), [(24, True), (90, True), (150, False)])
+def test_a_large_jpeg_is_decoded_no_larger_than_is_wanted(
+    size: int, drafted: bool, region: tuple[float, float, float, float] | None
+) -> None:
+    data = encode(PHOTOGRAPH, "JPEG", quality=92)
+    whole = square(decode(data), size, "antialias", region)
+    found = squared(data, size, "antialias", region)
+    assert (decode(data, 2 * size).width < 600) == drafted
+    assert np.abs(found.astype(int) - whole).mean() < 1
+    assert (squared(data, size, "bilinear", region) == square(decode(data), size, "bilinear", region)).all()
+
+
+@pytest.mark.parametrize("least", [1, 49, 50, 51, 99, 100, 101, 399, 400, 401])
+def test_no_side_falls_below_what_is_asked_for(least: int) -> None:
+    image = decode(encode(PHOTOGRAPH, "JPEG"), least)
+    assert min(image.size) >= min(least, 400)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_reduced_jpeg_stands_upright(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encode(PHOTOGRAPH, "JPEG", exif=exif.tobytes())
+    found, whole = squared(data, 32, "antialias"), square(decode(data), 32, "antialias")
+    assert np.abs(found.astype(int) - whole).mean() < 1

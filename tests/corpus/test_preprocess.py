@@ -9,10 +9,12 @@ import pytest
 from corpus.pictures import encode, noise
 from PIL import Image
 
+from ganpipe.corpus.faces import Face, region
 from ganpipe.corpus.images import square
-from ganpipe.corpus.params import PreprocessParams
 from ganpipe.corpus.preprocess import preprocess
 from ganpipe.corpus.shards import Images, write_encoded, write_pixels
+from ganpipe.errors import UserError
+from support.settings import preprocess_params
 
 PIXELS = noise(30, 12, 16)
 KEPT = np.array([1, 2, 5, 8, 13, 21, 28, 29])
@@ -31,8 +33,7 @@ def held(container: str) -> Images:
 
 
 def run(seed: int = 0, resize: Resize = "bilinear", container: str = "pixels", out: str = "out") -> np.ndarray:
-    params = PreprocessParams(side=8, resize=resize, seed=seed)
-    figures = preprocess(params, held(container), KEPT, Path(out))
+    figures = preprocess(preprocess_params(side=8, resize=resize, seed=seed), held(container), KEPT, Path(out))
     assert figures == {"images": len(KEPT), "side": 8}
     return np.load(Path(out) / "order.npy")
 
@@ -71,6 +72,54 @@ def test_manifest_says_what_it_was_made_from() -> None:
 def test_an_interrupted_run_leaves_the_old_output() -> None:
     order = run().tolist()
     with pytest.raises(IndexError):
-        preprocess(PreprocessParams(side=8, resize="bilinear", seed=0), held("pixels"), np.array([99]), Path("out"))
+        preprocess(preprocess_params(side=8), held("pixels"), np.array([99]), Path("out"))
     assert np.load("out/order.npy").tolist() == order
     assert sorted(path.name for path in Path().iterdir()) == ["out", "pixels"]
+
+
+FACES = [[Face(2, 1, 8, 9, 1.5)], [], [Face(9, 5, 7, 7, 1.0), Face(0, 0, 3, 3, 0.5)], [Face(4, 4, 4, 4, 0.9)]]
+
+
+def with_faces(detector: bool = True) -> Images:
+    Path("faces").mkdir()
+    facts = [{"width": 16, "height": 12, "faces": found} for found in FACES]
+    images = zip(PIXELS, facts, strict=False)
+    about = {"detector": {"name": "ours"}} if detector else {}
+    write_encoded(Path("faces"), (("png", encode(image), known, None) for image, known in images), about)
+    return Images(Path("faces"))
+
+
+@pytest.mark.parametrize(("smallest", "taken"), [(1, 4), (4, 3), (5, 2)])
+def test_each_face_that_is_large_enough_is_a_square_of_its_own(smallest: int, taken: int) -> None:
+    params = preprocess_params(side=8, crop="faces", margin=0.1, smallest_face=smallest)
+    assert preprocess(params, with_faces(), np.array([0, 1, 2, 3]), Path("out")) == {"images": taken, "side": 8}
+    found = Images(Path("out"))
+    expected = {
+        square(Image.fromarray(PIXELS[row]), 8, "bilinear", region(face, 16, 12, 0.1)).tobytes(): row
+        for row, faces in enumerate(FACES)
+        for face in faces
+        if min(face.width, face.height) >= smallest
+    }
+    assert len(expected) == taken
+    rows = [expected.pop(pixels.tobytes()) for pixels in found.pixels(np.arange(taken))]
+    assert np.load("out/order.npy").tolist() == rows
+    assert found.manifest["crop"] == "faces"
+
+
+def test_faces_that_are_not_there_get_a_sentence() -> None:
+    images = with_faces()
+    with pytest.raises(UserError, match="no image shows a face of 10 pixels or more: lower preprocess.smallest_face"):
+        preprocess(preprocess_params(side=8, crop="faces", smallest_face=10), images, np.arange(4), Path("out"))
+    with pytest.raises(UserError, match="nobody has searched for faces: set download.faces to haar"):
+        preprocess(preprocess_params(side=8, crop="faces"), held("pixels"), KEPT, Path("out"))
+
+
+@pytest.mark.parametrize("container", ["pixels", "encoded"])
+def test_without_a_crop_all_of_an_image_is_squeezed(container: str) -> None:
+    preprocess(preprocess_params(side=8, crop="none"), held(container), KEPT, Path("out"))
+    order = np.load("out/order.npy")
+    resized = [Image.fromarray(PIXELS[row]).resize((8, 8), Image.Resampling.NEAREST) for row in order]
+    expected = [square(Image.fromarray(PIXELS[row]), 8, "bilinear", (0, 0, 1, 1)) for row in order]
+    found = Images(Path("out")).pixels(np.arange(len(KEPT)))
+    assert (found == expected).all()
+    assert np.corrcoef(found.ravel(), np.stack([np.asarray(image) for image in resized]).ravel())[0, 1] > 0.5

@@ -130,14 +130,6 @@ def test_a_busy_server_says_when_to_ask_again(mirror: Mirror) -> None:
     assert time.monotonic() - began >= 1
 
 
-@pytest.mark.parametrize(
-    ("header", "seconds"),
-    [("7", 7), ("", None), ("soon", None), ("-3", None), ("Wed, 21 Oct 2015 07:28:00 GMT", 0), ("1" * 400, 1e400)],
-)
-def test_retry_after_is_seconds_or_a_date(header: str, seconds: float | None) -> None:
-    assert http.asked_for(header) == seconds
-
-
 def test_a_file_that_changes_midway_is_never_mixed(mirror: Mirror) -> None:
     changing = mirror.url("/a", *[ranged(DATA)] * 4, ranged(OTHER, '"2"'))
     with pytest.raises(FetchError, match="/a: the file changed while it was fetched"):

@@ -1,5 +1,6 @@
 """Against real servers on this machine, one for each of several hosts: 127.0.0.1, 127.0.0.2, ..."""
 
+import asyncio
 import itertools
 import os
 import signal
@@ -19,6 +20,7 @@ from corpus.pictures import encode, names, noise
 from ganpipe.corpus import scrape as module
 from ganpipe.corpus.download import download
 from ganpipe.corpus.lists import Listed, Wanted
+from ganpipe.corpus.manners import Manners, Robots
 from ganpipe.corpus.scrape import Settings, scrape, source
 from ganpipe.corpus.shards import Images
 from ganpipe.corpus.sources import data
@@ -236,6 +238,66 @@ def test_a_host_is_asked_one_request_at_a_time_and_no_more_often_than_is_said(ho
         times = [at for at, asked, path, _ in hosts.asked if asked == host][1:]
         assert all(b - a >= 0.9 * least for a, b in itertools.pairwise(times))
     assert time.monotonic() - began < 3  # the hosts beside each other
+
+
+def test_hosts_that_are_to_be_asked_later_keep_no_connection_from_others(hosts: Hosts) -> None:
+    """Robots.txt, then a second of silence: meanwhile two connections are enough for all that the other hosts have."""
+    slow, quick = (f"127.0.0.{n}" for n in (2, 3, 4)), (f"127.0.0.{n}" for n in (5, 6, 7))
+    patient = [hosts.url("/slow.png", picture, host=host) for host in slow]
+    urls = [hosts.url(f"/{n}.png", picture, host=host) for host in quick for n in range(4)]
+    for url in patient:
+        hosts.url("/robots.txt", robots("User-agent: *\nCrawl-delay: 1"), host=url.split("/")[2].split(":")[0])
+    assert scrape(listed(*patient, *urls), OPEN._replace(connections=2), FOLDER) == {"ok": 15}
+    assert hosts.paths()[-3:] == ["/slow.png"] * 3
+
+
+def test_waiting_for_a_hosts_turn_is_no_part_of_an_images_time(hosts: Hosts) -> None:
+    hosts.url("/robots.txt", robots("User-agent: *\nCrawl-delay: 0.4"))
+    urls = [hosts.url(f"/{n}.png", picture) for n in range(2)]
+    assert scrape(listed(*urls), OPEN._replace(deadline=0.3), FOLDER) == {"ok": 2}
+
+
+def test_where_many_hosts_redirect_to_one_it_is_asked_one_thing_at_a_time(hosts: Hosts) -> None:
+    asking: list[int] = []
+
+    def one(handler: Handler) -> None:
+        asking.append(1)
+        time.sleep(0.02)
+        handler.give(body=PICTURE if len(asking) == 1 else b"")
+        asking.pop()
+
+    urls = []
+    for n in range(2, 10):
+        there = hosts.url(f"/{n}.png", one, host="127.0.0.10")
+        urls.append(hosts.url(f"/{n}", redirect(there), host=f"127.0.0.{n}"))
+    assert scrape(listed(*urls), OPEN, FOLDER) == {"ok": 8}
+
+
+def test_a_host_is_one_whatever_its_schemes_and_ports_and_each_has_its_own_rules() -> None:
+    async def ask(url: str) -> Robots:
+        return Robots(200, "User-agent: *\nDisallow: /x" if url.startswith("https") else "")
+
+    manners = Manners(1, ask)
+    urls = ["http://a.org/x", "https://a.org/x", "http://a.org:8080/x", "http://b.org/x"]
+    assert len({id(manners.host(url)) for url in urls}) == 2
+    asyncio.run(manners.learn(urls[0]))
+    assert [manners.knows(url) for url in urls] == [True, False, False, False]
+    asyncio.run(manners.learn(urls[1]))
+    assert [manners.allowed(url) for url in urls[:2]] == [True, False]
+
+
+def test_a_host_that_asks_for_silence_gets_it_and_is_left_to_the_next_run_where_that_is_long(hosts: Hosts) -> None:
+    busy = hosts.url("/busy", status(429, Retry_After="1"), picture)
+    urls = [busy, *(hosts.url(f"/{n}", picture) for n in range(3))]
+    assert scrape(listed(*urls), OPEN, FOLDER) == {"ok": 4}
+    times = [at for at, _, path, _ in hosts.asked if path != "/robots.txt"]
+    assert times[1] - times[0] >= 0.9  # of whatever is asked next
+    busy = hosts.url("/closed", status(503, Retry_After="3600"), picture, host="127.0.0.2")
+    urls = [busy, *(hosts.url(f"/c{n}", picture, host="127.0.0.2") for n in range(2))]
+    found = scrape(listed(*urls), OPEN, Path("closed"))
+    assert found == {"answered 503": 1, "its host asked for a longer wait": 2}
+    assert [path for path in hosts.paths() if path.startswith("/c")] == ["/closed"]
+    assert scrape(listed(*urls), OPEN, Path("closed")) == {"ok": 3}
 
 
 def test_failures_that_pass_are_tried_again_and_others_are_not(hosts: Hosts) -> None:

@@ -29,9 +29,13 @@ def download_params(name: str, path: str | None = None, **changes: Any) -> Downl
     )
 
 
+def preprocess_params(**changes: Any) -> PreprocessParams:
+    """Those of params.yaml, with `changes`."""
+    return PreprocessParams.model_validate({**read_params(ROOT / "params.yaml")["preprocess"], **changes})
+
+
 def digits_corpus(folder: Path, count: int = 200) -> Images:
     """The first digits as the train stage gets them: 32x32, in a seeded order."""
     download_entry(find("digits"), folder / "raw")
-    params = PreprocessParams(side=32, resize="bilinear", seed=0)
-    preprocess(params, Images(folder / "raw"), np.arange(count), folder / "processed")
+    preprocess(preprocess_params(), Images(folder / "raw"), np.arange(count), folder / "processed")
     return Images(folder / "processed")

@@ -26,12 +26,12 @@ FORMS = {
 }
 
 
-def download(params: DownloadParams, out: Path) -> dict[str, int]:
+def download(params: DownloadParams, out: Path) -> dict[str, float]:
     """Fill `out`; the counts of images and of files set aside."""
     if params.name == catalogue.FOLDER:
         if params.path is None:
             raise UserError(f"download.name is {params.name}: set download.path to the folder that holds the images")
-        return pack_folder("download.path", Path(params.path).expanduser(), out)
+        return pack_folder("download.path", Path(params.path).expanduser(), out, detector=params.faces)
     if params.name in FORMS:
         if params.path is None:
             raise UserError(f"download.name is {params.name}: set download.path to the path of {FORMS[params.name]}")
@@ -41,37 +41,45 @@ def download(params: DownloadParams, out: Path) -> dict[str, int]:
             paths = address.local("download.path", params.path, _downloads())
         about = {"name": params.name, "title": paths[0].stem, "licence": "the user's own"}
         with files.scratch() as scratch:
-            return pack(_read(params.name, paths, params.path, scratch), params.path, out, about)
+            source = _read(params.name, paths, params.path, scratch)
+            return pack(source, params.path, out, about, detector=params.faces)
     if params.name == "scrape":
         return _scrape(params, out)
     entry = catalogue.find(params.name)
     if params.path is not None:
         raise UserError(f"download.path is {params.path!r}, but {entry.name} comes from the catalogue: set it to null")
-    return download_entry(entry, out)
+    return download_entry(entry, out, params.faces)
 
 
-def _scrape(params: DownloadParams, out: Path) -> dict[str, int]:
+def _scrape(params: DownloadParams, out: Path) -> dict[str, float]:
     """Fill `out` with the images of a list of addresses; the counts, also by what became of each address."""
-    from ganpipe.corpus import lists, scrape
+    from ganpipe.corpus import lists, scrape, search
 
     if params.path is None:
         raise UserError(
-            "download.name is scrape: set download.path to a list of addresses (.txt, .csv, .jsonl, .parquet)"
+            "download.name is scrape: set download.path to a list of addresses (.txt, .csv, .jsonl, .parquet), or to a "
+            f"search, such as {search.FORMS}"
         )
     if params.contact is None:
         raise UserError("download.name is scrape: set download.contact to your mail address or page: hosts are told it")
-    path = Path(params.path).expanduser()
-    listed = lists.read(path)
+    if search.is_search(params.path):
+        key = files.digest([params.path, params.most, params.each])
+        to, title = files.work_folder() / "search" / f"{key}.jsonl", params.path
+        paths = [search.find(params.path, params.most, params.each, params.contact, to)]
+    else:
+        paths = address.local("download.path", params.path, _downloads())
+        title = paths[0].stem
+    listed = lists.read(*paths)
     folder = files.work_folder() / "scrape" / files.digest([each.url for each in listed.wanted])
     counts = scrape.scrape(listed, scrape.Settings(params.contact, params.per_second), folder)
     print("scraped: " + ", ".join(f"{count:,} {outcome}" for outcome, count in counts.most_common()))
     about = {
         "name": "scrape",
-        "title": path.stem,
+        "title": title,
         "licence": "each image's own",
         "outcomes": dict(sorted(counts.items())),
     }
-    found = pack(scrape.source(path.stem, listed, folder), str(path), out, about)
+    found = pack(scrape.source(title, listed, folder), params.path, out, about, detector=params.faces)
     return {**found, **{f"scraped_{'_'.join(outcome.split())}": count for outcome, count in sorted(counts.items())}}
 
 
@@ -84,10 +92,12 @@ def _read(form: str, paths: list[Path], where: str, scratch: Path) -> Source:
     return sources.lmdb(paths[0], scratch) if form == "lmdb" else sources.archive(paths[0], scratch)
 
 
-def download_entry(entry: Entry | Pictures, out: Path) -> dict[str, int]:
+def download_entry(entry: Entry | Pictures, out: Path, detector: str | None = None) -> dict[str, float]:
     """Fill `out` with a set of the catalogue, from the first of its sources that yields the published content."""
     if isinstance(entry, Pictures):
-        return _download_pictures(entry, out)
+        return _download_pictures(entry, out, detector)
+    if detector is not None:
+        raise UserError(f"download.faces is {detector}, but {entry.name} comes as small pixels: set it to null")
     images, labels = _acquire(entry)
     about = {
         "name": entry.name,
@@ -136,7 +146,7 @@ def _not_to_be_had(entry: Entry | Pictures, tried: list[str]) -> UserError:
     )
 
 
-def _download_pictures(entry: Pictures, out: Path) -> dict[str, int]:
+def _download_pictures(entry: Pictures, out: Path, detector: str | None) -> dict[str, float]:
     about = {key: getattr(entry, key) for key in ("name", "title", "homepage", "licence", "citation")}
     tried: list[str] = []
     with files.scratch() as scratch:
@@ -150,7 +160,7 @@ def _download_pictures(entry: Pictures, out: Path) -> dict[str, int]:
                 tried.append(str(error))
                 print(f"{entry.title}: {error}; trying the next source", flush=True)
                 continue
-            return pack(source, entry.title, out, about)
+            return pack(source, entry.title, out, about, detector=detector)
     raise _not_to_be_had(entry, tried)
 
 

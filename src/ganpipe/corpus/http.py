@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
@@ -56,10 +56,9 @@ def _wait(state: tenacity.RetryCallState) -> float:
 
 def asked_for(header: str) -> float | None:
     """Retry-After: seconds, or a date."""
-    if header.strip().isdigit():
+    if header.isascii() and header.strip().isdigit():
         return float(header)
     try:
-        date = parsedate_to_datetime(header)
-    except ValueError:
+        return max(0.0, parsedate_to_datetime(header).astimezone(UTC).timestamp() - time.time())
+    except (ValueError, OverflowError):
         return None
-    return max(0.0, date.astimezone(UTC).timestamp() - datetime.fromtimestamp(time.time(), UTC).timestamp())

@@ -1,6 +1,7 @@
 """Lists of addresses to scrape: plain text, CSV, JSON lines or Parquet, with what they say of each image."""
 
 import csv
+import itertools
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -28,26 +29,30 @@ class Listed(NamedTuple):
     unusable: list[str]  # entries that are no http(s) address
 
 
-def read(path: Path) -> Listed:
-    """The addresses of a list. UserError where it is none, or names nothing."""
-    readers = {".csv": _csv, ".tsv": _csv, ".jsonl": _jsonl, ".ndjson": _jsonl, ".parquet": _parquet}
+def read(*paths: Path) -> Listed:
+    """The addresses of a list, in one file or several. UserError where one is none, or they name nothing."""
     found: dict[str, Wanted] = {}
     unusable, count = [], 0
+    for given, facts in itertools.chain.from_iterable(map(_entries, paths)):
+        count += 1
+        url = plain(given)
+        if url is None:
+            unusable.append(given)
+        else:
+            found.setdefault(url, Wanted(url, facts))
+    if not found:
+        raise UserError(f"{paths[0]} lists no http or https addresses: it is to hold one a line, or a column named url")
+    return Listed(list(found.values()), count - len(found) - len(unusable), unusable)
+
+
+def _entries(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    readers = {".csv": _csv, ".tsv": _csv, ".jsonl": _jsonl, ".ndjson": _jsonl, ".parquet": _parquet}
     try:
-        for given, facts in readers.get(path.suffix.lower(), _text)(path):
-            count += 1
-            url = plain(given)
-            if url is None:
-                unusable.append(given)
-            else:
-                found.setdefault(url, Wanted(url, facts))
+        yield from readers.get(path.suffix.lower(), _text)(path)
     except FileNotFoundError:
         raise UserError(f"{path} is missing: it is to list addresses, one a line or in a column named url") from None
     except (UnicodeDecodeError, csv.Error, IsADirectoryError) as error:
         raise UserError(f"{path} is no readable list of addresses: {error}") from None
-    if not found:
-        raise UserError(f"{path} lists no http or https addresses: it is to hold one a line, or a column named url")
-    return Listed(list(found.values()), count - len(found) - len(unusable), unusable)
 
 
 def plain(url: str) -> str | None:

@@ -2,23 +2,25 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ganpipe import files
-from ganpipe.corpus import shards, sources
+from ganpipe.corpus import faces, shards, sources
 from ganpipe.corpus.images import BrokenImage, decode
-from ganpipe.corpus.sources import MAX_FILE_BYTES, Entry, Part, Source, read, text
+from ganpipe.corpus.sources import MAX_FILE_BYTES, TOO_LARGE, Entry, Part, Source, read, text
 from ganpipe.errors import UserError
 from ganpipe.manifest import MANIFEST
 from ganpipe.progress import Progress
 from ganpipe.runtime import map_batches
 
-BATCH = 64  # images read and checked together by one worker
+BATCH, BATCH_BYTES = 64, 8 << 20  # images, and bytes that are sent with them, read and checked together by one worker
 SPLITS = {"train", "val", "valid", "validation", "test"}  # folders of these names are splits
-Verdict = tuple[dict[str, int] | None, str]  # facts of a usable image, or None and the reason
+Facts = dict[str, Any]  # width, height, and faces where they are searched
+Verdict = tuple[Facts | None, str]  # of a usable image, or None and the reason
 
 
 @dataclass(frozen=True)
@@ -36,16 +38,20 @@ def pack(
     out: Path,
     about: dict[str, Any],
     arrange: Callable[[list[str]], Arrangement] | None = None,
-) -> dict[str, int]:
+    detector: str | None = None,
+) -> dict[str, float]:
     """Fill `out`; the counts of images and of files set aside. `where` names the source in sentences.
 
     The order is the source's; where its names say what belongs together (folders that are classes or splits), or
-    `arrange` does, theirs: then names are unique. UserError where nothing is usable.
+    `arrange` does, theirs: then names are unique. With a `detector` (`faces.find`) each image's JSON has its faces, and
+    the counts theirs. UserError where nothing is usable.
     """
-    usable: dict[int, tuple[str, dict[str, int]]] = {}  # by the entry's place
+    if detector is not None:
+        about = {**about, "detector": faces.about(detector)}
+    usable: dict[int, tuple[str, Facts]] = {}  # by the entry's place
     rejected = []
     with Progress(f"reading {source.title}", source.total, "files") as progress:
-        for place, (entry, (facts, reason)) in enumerate(_checked(source)):
+        for place, (entry, (facts, reason)) in enumerate(_checked(source, detector)):
             if facts is None:
                 rejected.append({"name": text(entry.name), "reason": reason})
             else:
@@ -77,12 +83,24 @@ def pack(
         shards.write_encoded(draft, packed(), {**about, **told, "rejected": rejected})
     if rejected:
         print(f"set aside {len(rejected)} of {source.total} files: {counts}; their names are in {out / MANIFEST}")
-    return {"images": len(usable), "rejected": len(rejected)}
+    counts_of_faces = {} if detector is None else _face_counts([facts["faces"] for _, facts in usable.values()])
+    return {"images": len(usable), "rejected": len(rejected), **counts_of_faces}
+
+
+def _face_counts(found: list[list[faces.Face]]) -> dict[str, float]:
+    """How many there are, and the share of images with any."""
+    share = sum(map(bool, found)) / len(found)
+    print(f"faces: {sum(map(len, found)):,}, in {share:.1%} of the images")
+    return {"faces": sum(map(len, found)), "with_faces": round(share, 4)}
 
 
 def pack_folder(
-    setting: str, root: Path, out: Path, arrange: Callable[[list[str]], Arrangement] | None = None
-) -> dict[str, int]:
+    setting: str,
+    root: Path,
+    out: Path,
+    arrange: Callable[[list[str]], Arrangement] | None = None,
+    detector: str | None = None,
+) -> dict[str, float]:
     """`pack` the images below `root`, which `setting` names."""
     if not root.is_dir():
         raise UserError(f"{setting} is {root}, which is no folder (seen from {Path.cwd()})")
@@ -93,7 +111,7 @@ def pack_folder(
     if not source.total:
         raise UserError(f"the folder {root} holds no files: put images in it, or set {setting} to another one")
     about = {"name": "folder", "title": source.title, "licence": "the user's own"}
-    return pack(source, str(root), out, about, arrange)
+    return pack(source, str(root), out, about, arrange, detector)
 
 
 def by_folder(names: list[str]) -> Arrangement:
@@ -116,9 +134,9 @@ def by_folder(names: list[str]) -> Arrangement:
     return Arrangement(names, labels, {"classes": classes, "splits": splits})
 
 
-def sort_out(root: Path, names: list[str]) -> tuple[dict[str, dict[str, int]], list[dict[str, str]]]:
+def sort_out(root: Path, names: list[str]) -> tuple[dict[str, Facts], list[dict[str, str]]]:
     """The usable images by name, with their facts, and the names of the others, with reasons."""
-    usable: dict[str, dict[str, int]] = {}
+    usable: dict[str, Facts] = {}
     rejected = []
     absolute = root.absolute()
     source = Source(str(root), len(names), lambda: (Entry(name, Part(absolute / name)) for name in names))
@@ -132,52 +150,74 @@ def sort_out(root: Path, names: list[str]) -> tuple[dict[str, dict[str, int]], l
     return usable, rejected
 
 
-def _checked(source: Source) -> Iterator[tuple[Entry, Verdict]]:
+def _checked(source: Source, detector: str | None = None) -> Iterator[tuple[Entry, Verdict]]:
     """Each entry, without its bytes, and what is found of it by a pool of workers."""
     passed: list[Entry] = []  # on their way through the pool
 
-    def batches() -> Iterator[list[Entry]]:
-        entries = source.entries()
-        while batch := list(islice(entries, BATCH)):
-            passed.extend(entry._replace(data=None) for entry in batch)
+    with ExitStack() as stack:
+
+        def batches() -> Iterator[list[Entry]]:
+            for batch in _batched(source.entries(), stack):
+                passed.extend(entry._replace(data=None) for entry in batch)
+                yield batch
+
+        for verdicts in map_batches(partial(_check, detector=detector), batches(), -(-source.total // BATCH)):
+            yield from zip(passed[: len(verdicts)], verdicts, strict=True)
+            del passed[: len(verdicts)]
+
+
+def _batched(entries: Iterator[Entry], stack: ExitStack) -> Iterator[list[Entry]]:
+    """Fewer together where they carry many bytes, and very many go to a file: some batches wait for a worker."""
+    batch: list[Entry] = []
+    carried, scratch = 0, None
+    for number, each in enumerate(entries):
+        entry = each
+        if isinstance(entry.data, bytes) and len(entry.data) > BATCH_BYTES:
+            scratch = scratch or stack.enter_context(files.scratch()).absolute()
+            (scratch / str(number)).write_bytes(entry.data)
+            entry = entry._replace(data=Part(scratch / str(number)))
+        batch.append(entry)
+        carried += len(entry.data) if isinstance(entry.data, bytes) else 0
+        if len(batch) == BATCH or carried > BATCH_BYTES:
             yield batch
-
-    for verdicts in map_batches(_check, batches(), -(-source.total // BATCH)):
-        yield from zip(passed[: len(verdicts)], verdicts, strict=True)
-        del passed[: len(verdicts)]
-
-
-def _check(entries: list[Entry]) -> list[Verdict]:
-    """For each its width and height, or None and the reason why it cannot be used."""
-    verdicts: list[Verdict] = []
-    for entry in entries:
-        try:
-            if entry.data is None:
-                raise BrokenImage(entry.reason)
-            if isinstance(entry.data, Part) and entry.data.length < 0:
-                if not entry.data.path.is_file():
-                    raise BrokenImage("not a file")
-                if entry.data.path.stat().st_size > MAX_FILE_BYTES:
-                    raise BrokenImage("file over 512 MiB")
-            image = decode(read(entry.data))
-            verdicts.append(({"width": image.width, "height": image.height}, ""))
-        except BrokenImage as broken:
-            verdicts.append((None, str(broken)))
-        except PermissionError:
-            verdicts.append((None, "not readable"))
-    return verdicts
+            batch, carried = [], 0
+    if batch:
+        yield batch
 
 
-Packed = Iterator[tuple[Entry, dict[str, int], int | None]]  # with facts and label
+def _check(entries: list[Entry], detector: str | None) -> list[Verdict]:
+    """For each its width, height and faces, or None and the reason why it cannot be used."""
+    return [_verdict(entry, detector) for entry in entries]
 
 
-def _in_order(source: Source, usable: dict[int, tuple[str, dict[str, int]]]) -> Packed:
+def _verdict(entry: Entry, detector: str | None) -> Verdict:
+    try:
+        if entry.data is None:
+            raise BrokenImage(entry.reason)
+        if isinstance(entry.data, Part) and entry.data.length < 0:
+            if not entry.data.path.is_file():
+                raise BrokenImage("not a file")
+            if entry.data.path.stat().st_size > MAX_FILE_BYTES:
+                raise BrokenImage(TOO_LARGE)
+        image = decode(read(entry.data))
+        found = {} if detector is None else {"faces": faces.find(image, detector)}
+        return {"width": image.width, "height": image.height, **found}, ""
+    except BrokenImage as broken:
+        return None, str(broken)
+    except PermissionError:
+        return None, "not readable"
+
+
+Packed = Iterator[tuple[Entry, Facts, int | None]]  # with facts and label
+
+
+def _in_order(source: Source, usable: dict[int, tuple[str, Facts]]) -> Packed:
     for place, entry in enumerate(source.entries()):
         if place in usable:
             yield entry, usable[place][1], entry.label
 
 
-def _arranged(source: Source, usable: dict[int, tuple[str, dict[str, int]]], arranged: Arrangement) -> Packed:
+def _arranged(source: Source, usable: dict[int, tuple[str, Facts]], arranged: Arrangement) -> Packed:
     if arranged.names == [name for name, _ in usable.values()]:
         for (entry, facts, _), label in zip(_in_order(source, usable), arranged.labels, strict=True):
             yield entry, facts, label

@@ -15,10 +15,13 @@ class DownloadParams(Section):
         description="a catalogue entry, or images of your own: folder, archive, webdataset, parquet, lmdb, scrape"
     )
     path: str | None = Field(description="where images of your own are; null for a catalogue entry")
+    faces: str | None = Field(description="what finds faces in images: haar, or a YuNet model's file; null for nothing")
     contact: str | None = Field(description="of scrape: a mail address or a page of yours, which every host is told")
+    most: int = Field(ge=1, le=1_000_000, description="of scrape: images that a search lists at most")
+    each: int = Field(ge=1, le=1000, description="of scrape: images of each person that a search for people lists")
     per_second: float = Field(gt=0, le=1000, description="of scrape: requests of one host")
 
-    @field_validator("path")
+    @field_validator("path", "faces")
     @classmethod
     def _empty(cls, path: str | None) -> str | None:
         return path or None  # as `-S download.path=` leaves it
@@ -48,4 +51,9 @@ class PreprocessParams(Section):
     resize: Literal["bilinear", "antialias"] = Field(
         description="shorter side to `side`: `bilinear` reads four pixels each, as the paper did; `antialias` averages"
     )
+    crop: Literal["center", "faces", "none"] = Field(
+        description="what of an image: the centre, a square around each face, or all of it, squeezed to a square"
+    )
+    margin: float = Field(ge=0, le=2, description="around a face, as a share of its box, on each side")
+    smallest_face: int = Field(ge=1, description="side of the smallest faces that are taken, in pixels of the image")
     seed: int = Field(ge=0, description="of the order of the images")

@@ -1,12 +1,13 @@
 """Fetch images from a list of addresses, politely, and so that a kill at any moment loses and repeats nothing."""
 
 import asyncio
-import heapq
 import ipaddress
 import random
 import socket
-from collections import Counter, deque
+import time
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
@@ -18,13 +19,14 @@ from aiohttp.resolver import ThreadedResolver
 from ganpipe.corpus import lists
 from ganpipe.corpus.http import PASSING, asked_for
 from ganpipe.corpus.ledger import OK, Ledger
-from ganpipe.corpus.lists import Listed, Wanted
-from ganpipe.corpus.manners import ROBOTS_BYTES, Manners, Refused, Robots, refuses_ai
+from ganpipe.corpus.lists import Listed
+from ganpipe.corpus.manners import ROBOTS_BYTES, Host, Manners, Refused, Robots, Turns, refuses_ai, user_agent
 from ganpipe.corpus.sources import Entry, Part, Source
 from ganpipe.progress import Progress
 
-ATTEMPTS, WAIT_SECONDS, LONGEST_WAIT = 3, 1.0, 60.0  # of one address in a run; the wait doubles, with jitter
-REDIRECTS = 5
+ATTEMPTS, WAIT_SECONDS = 3, 1.0  # of one address in a run; the wait doubles, with jitter
+LONGEST_WAIT = 600.0  # that a host may ask for; one that asks for more is left to the next run
+REDIRECTS, REDIRECTED = 5, (301, 302, 303, 307, 308)
 CHUNK = 1 << 16
 
 
@@ -39,19 +41,43 @@ class Settings(NamedTuple):
     private: bool = False  # whether private addresses may be asked: in tests only
 
 
-class Passing(Exception):
-    """Why an address gives no image now; `after` so many seconds it may, if the host says so."""
+class Busy(Exception):
+    """The host answers that it gives no image now; `after` so many seconds it may, if it says so."""
 
-    def __init__(self, reason: str, after: float | None = None) -> None:
+    def __init__(self, reason: str, after: float | None) -> None:
         super().__init__(reason)
         self.after = after
+
+
+class Later(Exception):
+    """Why there is no use in asking for an address again in this run."""
+
+
+@dataclass(slots=True)
+class _Errand:
+    """An address of the list, on its way to an image."""
+
+    url: str
+    at: str  # the same, or where it was redirected to
+    left: float  # seconds that its requests may take
+    hops: tuple[str, ...] = ()
+    attempt: int = 1
+
+
+class _End(NamedTuple):
+    """What becomes of an address."""
+
+    outcome: str
+    final: bool
+    body: bytes = b""
+    facts: dict[str, Any] = {}  # noqa: RUF012 (never changed)
 
 
 def scrape(listed: Listed, settings: Settings, folder: Path) -> Counter[str]:
     """Fetch what is not in the ledger in `folder` yet, and what failed but may not again; the counts by outcome."""
     with Ledger(folder) as ledger:
         before = ledger.outcomes()
-        waiting = [each for each in listed.wanted if each.url not in before or not before[each.url].final]
+        waiting = [each.url for each in listed.wanted if each.url not in before or not before[each.url].final]
         if waiting:
             asyncio.run(_Scrape(settings, ledger).run(waiting, len(listed.wanted)))
         found = ledger.outcomes()
@@ -80,17 +106,17 @@ class _Scrape:
 
     def __init__(self, settings: Settings, ledger: Ledger) -> None:
         self.settings, self.ledger = settings, ledger
-        self.agent = f"ganpipe/0.1 (+{settings.contact})"
+        self.agent = user_agent(settings.contact)
         self.manners = Manners(settings.per_second, self._ask_robots)
+        self.turns: Turns[_Errand] = Turns()
+        self._failing: set[Host] = set()  # whose last answer was that they are busy
+        self._shut: set[Host] = set()  # who are left to the next run
         self._random = random.Random()  # noqa: S311 (jitter)
 
-    async def run(self, waiting: list[Wanted], total: int) -> None:
+    async def run(self, waiting: list[str], total: int) -> None:
         """Fetch them, one at a time of each host, as many hosts at a time as there may be connections."""
-        hosts: dict[str, deque[Wanted]] = {}
-        for each in waiting:
-            hosts.setdefault(urlsplit(each.url).netloc, deque()).append(each)
-        ready = [(0.0, name) for name in hosts]  # by when the host may next be asked
-        heapq.heapify(ready)
+        for url in waiting:
+            self._send(_Errand(url, url, self.settings.deadline))
         connector = aiohttp.TCPConnector(
             limit=self.settings.connections, resolver=_Resolver(self.settings.private), ttl_dns_cache=300
         )
@@ -104,11 +130,9 @@ class _Scrape:
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
         ) as self.session:
-            with Progress("scraping", total, "addresses", total - len(waiting)) as progress:
-                workers = [
-                    asyncio.create_task(self._work(hosts, ready, progress))
-                    for _ in range(min(self.settings.connections, len(hosts)))
-                ]
+            with Progress("scraping", total, "addresses", total - len(waiting)) as self.progress:
+                count = min(self.settings.connections, len(waiting))
+                workers = [asyncio.create_task(self._work()) for _ in range(count)]
                 try:
                     await asyncio.gather(*workers)
                 finally:
@@ -116,71 +140,88 @@ class _Scrape:
                         worker.cancel()
                     await asyncio.gather(*workers, return_exceptions=True)
 
-    async def _work(self, hosts: dict[str, deque[Wanted]], ready: list[tuple[float, str]], progress: Progress) -> None:
-        """Take a host that may be asked, fetch its next image, and give it back, until there is none."""
-        while ready:
-            _, name = heapq.heappop(ready)
-            wanted = hosts[name].popleft()
-            outcome = await self._outcome(wanted.url)
-            self.ledger.note(wanted.url, outcome[0], outcome[1], outcome[2], **outcome[3])
-            progress.advance()
-            if hosts[name]:
-                heapq.heappush(ready, (self.manners.host(wanted.url).next, name))
+    def _send(self, errand: _Errand, after: float | None = None, first: bool = False) -> None:
+        self.turns.put(self.manners.host(errand.at), errand, after, first)
 
-    async def _outcome(self, url: str) -> tuple[str, bool, bytes, dict[str, Any]]:
-        """What becomes of an address, after a few attempts."""
-        reason = ""
-        for attempt in range(ATTEMPTS):
-            try:
-                async with asyncio.timeout(self.settings.deadline):
-                    body, facts = await self._image(url)
-                return OK, True, body, facts
-            except Refused as refused:
-                return str(refused), True, b"", {}
-            except Passing as passing:
-                reason, after = str(passing), passing.after
-            except TimeoutError:
-                reason, after = "timed out", None
-            except (aiohttp.ClientError, OSError, ValueError) as error:
-                reason, after = _named(error), None
-            if attempt + 1 < ATTEMPTS:
-                wait = WAIT_SECONDS * 2**attempt * self._random.uniform(0.5, 1.5) if after is None else after
-                if wait > LONGEST_WAIT:
-                    self.manners.later(url, wait)
-                    break
-                await asyncio.sleep(wait)
-        return reason, False, b"", {}
+    async def _work(self) -> None:
+        """Make one request after another, of whichever host may be asked, until there is nothing left to ask."""
+        while (turn := await self.turns.take()) is not None:
+            host, errand = turn
+            end = await self._end(host, errand)
+            if end is not None:
+                self.ledger.note(errand.url, end.outcome, end.final, end.body, **end.facts)
+                self.progress.advance()
+            self.turns.done(host)
 
-    async def _image(self, url: str) -> tuple[bytes, dict[str, Any]]:
-        """The bytes that an address, or the one that it redirects to, answers with; and what its host says of them."""
-        hops: list[str] = []
-        while True:
-            self._refuse(url)
-            allowed = await self.manners.allowed(url)
-            if allowed is None:
-                raise Passing("its robots.txt cannot be had")
-            if not allowed:
-                raise Refused("robots.txt")
-            await self.manners.turn(url)
-            async with self.session.get(url, allow_redirects=False) as response:
-                if response.status in (301, 302, 303, 307, 308):
-                    if len(hops) >= REDIRECTS:
-                        raise Refused("too many redirects")
-                    following = lists.plain(urljoin(url, response.headers.get("Location", "")))
-                    if following is None or following in (url, *hops):
-                        raise Refused("redirected to nowhere")
-                    hops.append(url)
-                    url = following
-                    continue
-                return await self._body(response), {
-                    **({"redirected": url} if hops else {}),
-                    **({"last_modified": changed} if (changed := response.headers.get("Last-Modified")) else {}),
-                }
+    async def _end(self, host: Host, errand: _Errand) -> _End | None:
+        """Make the next request for an address; what becomes of it, or None where that is not known yet."""
+        try:
+            return await self._further(host, errand)
+        except Refused as refused:
+            return _End(str(refused), True)
+        except Later as later:
+            return _End(str(later), False)
+        except Busy as busy:
+            if busy.after is not None and busy.after > LONGEST_WAIT:
+                self._shut.add(host)
+                return _End(str(busy), False)
+            if busy.after is not None:
+                host.rest(busy.after)
+            elif errand.attempt == 1:  # an address that fails again tells more of itself than of its host
+                host.rest(self._wait(2 if host in self._failing else 1))
+                self._failing.add(host)
+            return self._again(errand, str(busy), busy.after)
+        except TimeoutError:
+            return self._again(errand, "timed out")
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            return self._again(errand, _named(error))
+
+    def _again(self, errand: _Errand, reason: str, wait: float | None = None) -> _End | None:
+        if errand.attempt == ATTEMPTS:
+            return _End(reason, False)
+        after = time.monotonic() + (self._wait(2 ** (errand.attempt - 1)) if wait is None else wait)
+        self._send(_Errand(errand.url, errand.url, self.settings.deadline, attempt=errand.attempt + 1), after)
+        return None
+
+    def _wait(self, times: int) -> float:
+        return WAIT_SECONDS * times * self._random.uniform(0.75, 1.25)
+
+    async def _further(self, host: Host, errand: _Errand) -> _End | None:
+        """Ask for its robots.txt, if that is not known, or for what it leads to."""
+        if host in self._shut:
+            raise Later("its host asked for a longer wait")
+        self._refuse(errand.at)
+        if not self.manners.knows(errand.at):
+            await self.manners.learn(errand.at)
+            self._send(errand, first=True)
+            return None
+        allowed = self.manners.allowed(errand.at)
+        if allowed is None:
+            raise Later("its robots.txt cannot be had")
+        if not allowed:
+            raise Refused("robots.txt")
+        host.count()
+        began = time.monotonic()
+        async with asyncio.timeout(errand.left), self.session.get(errand.at, allow_redirects=False) as response:
+            if response.status not in PASSING:
+                self._failing.discard(host)
+            if response.status not in REDIRECTED:
+                return _End(OK, True, await self._body(response), _facts(errand, response))
+            following = lists.plain(urljoin(errand.at, response.headers.get("Location", "")))
+        errand.left -= time.monotonic() - began
+        if len(errand.hops) == REDIRECTS:
+            raise Refused("too many redirects")
+        errand.hops = (*errand.hops, errand.at)
+        if following is None or following in errand.hops:
+            raise Refused("redirected to nowhere")
+        errand.at = following
+        self._send(errand, first=True)
+        return None
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
         """The image. What forbids it is looked at before a byte of it is read."""
         if response.status in PASSING:
-            raise Passing(f"answered {response.status}", asked_for(response.headers.get("Retry-After", "")))
+            raise Busy(f"answered {response.status}", asked_for(response.headers.get("Retry-After", "")))
         if response.status != 200:
             raise Refused(f"answered {response.status}")
         if refuses_ai(response.headers.getall("X-Robots-Tag", [])):
@@ -206,8 +247,9 @@ class _Scrape:
         async with asyncio.timeout(self.settings.deadline):
             for _ in range(REDIRECTS + 1):
                 self._refuse(url)
+                self.manners.host(url).count()
                 async with self.session.get(url, allow_redirects=False) as response:
-                    if response.status in (301, 302, 303, 307, 308):
+                    if response.status in REDIRECTED:
                         following = lists.plain(urljoin(url, response.headers.get("Location", "")))
                         if following is None:
                             break
@@ -251,6 +293,13 @@ class _Resolver(AbstractResolver):
 
     async def close(self) -> None:
         await self._inner.close()
+
+
+def _facts(errand: _Errand, response: aiohttp.ClientResponse) -> dict[str, Any]:
+    """What is to be known of an image beside what the list says."""
+    redirected = {"redirected": errand.at} if errand.hops else {}
+    changed = response.headers.get("Last-Modified")
+    return {**redirected, **({"last_modified": changed} if changed else {})}
 
 
 def _public(host: str) -> bool:

@@ -10,7 +10,7 @@ import io
 import json
 import math
 import tarfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from ganpipe import files
-from ganpipe.corpus.images import decode, square
+from ganpipe.corpus.images import Region, decode, square, squared
 from ganpipe.errors import UserError
 from ganpipe.manifest import MANIFEST, SCHEMA, read_manifest
 from ganpipe.runtime import map_batches
@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 SHARD_BYTES = 256 << 20
 BATCH = 256  # images decoded together by one worker
+Place = tuple[Path, int, int]  # a shard, and offset and length of an image's bytes in it
 INDEX = np.dtype([("shard", "<u4"), ("length", "<u4"), ("offset", "<u8")])
 
 
@@ -89,7 +90,7 @@ def write_encoded(
             tar = tarfile.open(folder / shards[-1]["file"], "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115 (many in turn)
         _add(tar, f"{number:09}.{extension}", data)
         index.append((len(shards) - 1, len(data), tar.offset - -(-len(data) // 512) * 512))
-        _add(tar, f"{number:09}.json", json.dumps(facts, sort_keys=True, ensure_ascii=False).encode())
+        _add(tar, f"{number:09}.json", _json(facts))
         if label is not None:
             _add(tar, f"{number:09}.cls", str(label).encode())
             labels.append(label)
@@ -103,6 +104,11 @@ def write_encoded(
         extra.append("labels.npy")
     _write_manifest(folder, {"container": "encoded", "count": len(index)}, shards, extra, about)
     return len(index)
+
+
+def _json(facts: dict[str, Any]) -> bytes:
+    """A lone half of a surrogate pair, which is no text, stays as its escape."""
+    return json.dumps(facts, sort_keys=True, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
@@ -176,12 +182,24 @@ class Images:
             out[here] = self._arrays[number][indices[here] - self._starts[number]]
         return out
 
-    def squares(self, indices: np.ndarray, size: int, resize: str) -> Iterator[np.ndarray]:
-        """Batches of uint8 (n, size, size, 3), in the order of `indices`: resized and cropped, in a process pool."""
-        if self.manifest["container"] == "pixels" and tuple(self._arrays[0].shape[1:3]) == (size, size):
-            yield from (self.pixels(indices[start : start + BATCH]) for start in range(0, len(indices), BATCH))
+    def squares(
+        self, indices: np.ndarray, size: int, resize: str, regions: Sequence[Region] | None = None
+    ) -> Iterator[np.ndarray]:
+        """Batches of uint8 (n, size, size, 3), in the order of `indices`: resized and cropped, in a process pool.
+
+        With `regions` each is that region of its image, squeezed.
+        """
+        starts = range(0, len(indices), BATCH)
+        parts = [indices[start : start + BATCH] for start in starts]
+        wanted = [None if regions is None else regions[start : start + BATCH] for start in starts]
+        work = partial(_squares, size=size, resize=resize)
+        if self.manifest["container"] == "encoded":
+            places = ([self._locate(index) for index in part] for part in parts)
+            yield from map_batches(work, zip(places, wanted, strict=True), len(parts))
+        elif regions is None and tuple(self._arrays[0].shape[1:3]) == (size, size):
+            yield from map(self.pixels, parts)
         else:
-            yield from map(np.stack, self.mapped(indices, partial(square, size=size, resize=resize)))
+            yield from map_batches(work, zip(map(self.pixels, parts), wanted, strict=True), len(parts))
 
     def mapped(self, indices: np.ndarray, work: Callable[[Image.Image], T]) -> Iterator[list[T]]:
         """Batches of `work`, a module's function, of each image as it is held, at its full size, in a process pool."""
@@ -203,27 +221,44 @@ class Images:
         """What each image is called: its file's name, or in the pixel container the set's name and the index."""
         if self.manifest["container"] == "pixels":
             return [f"{self.name} #{index}" for index in indices.tolist()]
-        names = []
-        for index in indices.tolist():
+        numbered = zip(indices.tolist(), self.facts(indices), strict=True)
+        return [str(facts.get("name", f"#{index}")) for index, facts in numbered]
+
+    def facts(self, indices: np.ndarray) -> Iterator[dict[str, Any]]:
+        """What each image's JSON says; of the encoded container only."""
+        for index in indices:
             path, offset, length = self._locate(index)
             with path.open("rb") as file:
                 file.seek(offset + -(-length // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE)
-                facts = tarfile.TarInfo.frombuf(file.read(tarfile.BLOCKSIZE), "utf-8", "surrogateescape")
-                names.append(str(json.loads(file.read(facts.size)).get("name", f"#{index}")))
-        return names
+                member = tarfile.TarInfo.frombuf(file.read(tarfile.BLOCKSIZE), "utf-8", "surrogateescape")
+                yield json.loads(file.read(member.size))
 
-    def _locate(self, index: int) -> tuple[Path, int, int]:
+    def _locate(self, index: int) -> Place:
         entry = self._index[index]
         return self._files[entry["shard"]], int(entry["offset"]), int(entry["length"])
 
 
-def _of_files(places: list[tuple[Path, int, int]], work: Callable[[Image.Image], T]) -> list[T]:
-    found = []
-    for path, offset, length in places:
-        with path.open("rb") as file:
-            file.seek(offset)
-            found.append(work(decode(file.read(length))))
-    return found
+def _squares(part: tuple[list[Place] | np.ndarray, Sequence[Region] | None], size: int, resize: str) -> np.ndarray:
+    held, given = part
+    regions: Sequence[Region | None] = given or [None] * len(held)
+    made = []
+    for image, region in zip(held, regions, strict=True):
+        if isinstance(image, np.ndarray):
+            made.append(square(Image.fromarray(image), size, resize, region))
+        else:
+            made.append(squared(_bytes(image), size, resize, region))
+    return np.stack(made)
+
+
+def _of_files(places: list[Place], work: Callable[[Image.Image], T]) -> list[T]:
+    return [work(decode(_bytes(place))) for place in places]
+
+
+def _bytes(place: Place) -> bytes:
+    path, offset, length = place
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(length)
 
 
 def _of_arrays(images: np.ndarray, work: Callable[[Image.Image], T]) -> list[T]:

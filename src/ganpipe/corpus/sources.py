@@ -6,7 +6,6 @@ is written under a name of theirs, links and devices are no images, and what unp
 
 import bz2
 import gzip
-import io
 import json
 import lzma
 import os
@@ -14,21 +13,27 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
-from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ganpipe.corpus import bounds, lmdbs, tars, zips
+from ganpipe.corpus.images import BrokenImage
 from ganpipe.errors import UserError
 from ganpipe.progress import Progress
 
-MAX_FILE_BYTES = 512 << 20  # of one image file
+T = TypeVar("T")
+
+MAX_FILE_BYTES = 400 << 20  # of one image file: pixels of more would not fit into memory beside it (bounds.ROOM)
+TOO_LARGE, DAMAGED = "file over 400 MiB", "damaged in its archive"
 MAX_RATIO, ALWAYS_ALLOWED = 100, 1 << 30  # times its size that an archive may unpack to, beyond so many bytes
-MAX_ENTRIES = 50_000_000
-ROWS = 256  # of a table read at a time
+LEAST_ENTRY, ALWAYS_HELD = 16, 100_000  # bytes of an archive that an entry takes, beyond so many entries
+MAX_DICTIONARY = 256 << 20  # bytes that unpacking an xz archive may take
+ROWS, BATCH_BYTES = 256, 64 << 20  # of a table read at a time, at most
+TABLE_ROOM = 600 << 20  # bytes that reading them may take
 CHUNK = 1 << 20
 IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "ppm", "pgm", "jp2", "avif")
 
@@ -45,7 +50,7 @@ class Entry(NamedTuple):
     """What may be an image. Where it is known to be none, `data` is None and the reason says why."""
 
     name: str  # with forward slashes
-    data: bytes | Part | None
+    data: bytes | Part | zips.Member | None
     reason: str = ""
     label: int | None = None
     facts: Mapping[str, Any] = {}
@@ -87,175 +92,154 @@ def archive(path: Path, scratch: Path) -> Source:
     for entries are read where they lie. UserError where it is neither, or a bomb.
     """
     try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as packed:
-                members = [(each.filename, partial(_zipped, each)) for each in _safe_zip(path, packed)]
-        else:
-            plain = _decompressed(path, scratch)
-            with tarfile.open(plain, "r:") as tar:
-                members = [(name, partial(_tarred, plain, each)) for name, each in _members_within(path, plain, tar)]
+        members = _zipped(path) if zipfile.is_zipfile(path) else _tarred(path, _decompressed(path, scratch))
+        visible = {_plain(name): held for name, held in members if not _hidden(_plain(name))}
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, OSError) as error:
         raise UserError(f"{path} is no readable tar or zip archive ({error}): fetch it again") from None
-    visible = {_plain(name): make for name, make in members if not _hidden(_plain(name))}
     top = {name.split("/")[0] for name in visible}
     strip = len(top) == 1 and all("/" in name for name in visible)
-    named = {name.partition("/")[2] if strip else name: make for name, make in visible.items()}
+    named = {name.partition("/")[2] if strip else name: held for name, held in visible.items()}
     order = sorted(named)
-
-    def entries() -> Iterator[Entry]:
-        with zipfile.ZipFile(path) if zipfile.is_zipfile(path) else nullcontext() as packed:
-            for name in order:
-                yield named[name](name, packed)
-
-    return Source(text(path.name), len(order), entries)
+    return Source(text(path.name), len(order), lambda: (_entry(name, named[name]) for name in order))
 
 
-def _tarred(path: Path, member: tarfile.TarInfo, name: str, _: zipfile.ZipFile | None = None) -> Entry:
-    if not member.isreg() or member.issparse():
-        return Entry(name, None, "not a file")
-    if member.size > MAX_FILE_BYTES:
-        return Entry(name, None, "file over 512 MiB")
-    return Entry(name, Part(path, member.offset_data, member.size))
+Held = Part | zips.Member | str  # where a member lies, or why it is of no use
 
 
-def _zipped(member: zipfile.ZipInfo, name: str, packed: zipfile.ZipFile | None) -> Entry:
-    if (member.external_attr >> 16) & 0o170000 not in (0, 0o100000):
-        return Entry(name, None, "not a file")
-    if member.file_size > MAX_FILE_BYTES:
-        return Entry(name, None, "file over 512 MiB")
-    assert packed is not None  # noqa: S101 (a zip archive's members are asked for with it)
-    try:
-        with packed.open(member) as file:
-            data = file.read(member.file_size + 1)
-    except NotImplementedError:  # a RuntimeError, too
-        return Entry(name, None, "of an unknown compression")
-    except RuntimeError:  # what zipfile raises for an encrypted member
-        return Entry(name, None, "encrypted")
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError):  # bz2's is an OSError
-        return Entry(name, None, "damaged in its archive")
-    return Entry(name, data) if len(data) == member.file_size else Entry(name, None, "damaged in its archive")
+def _entry(name: str, held: Held) -> Entry:
+    return Entry(name, None, held) if isinstance(held, str) else Entry(name, held)
 
 
-def _safe_zip(path: Path, packed: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    members = [member for member in packed.infolist() if not member.is_dir()]
-    _refuse_bomb(path, sum(member.file_size for member in members), len(members))
-    return members
+def _zipped(path: Path) -> Iterator[tuple[str, Held]]:
+    size = entries = 0
+    for name, held in zips.members(path.absolute()):
+        size, entries = size + (0 if isinstance(held, str) else held.size), entries + 1
+        _refuse_bomb(path, size, entries)
+        yield name, TOO_LARGE if isinstance(held, zips.Member) and held.size > MAX_FILE_BYTES else held
 
 
-def _counted(path: Path, tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    for number, member in enumerate(tar):
-        _refuse_bomb(path, 0, number)
-        if not member.isdir():
-            yield member
+def _tarred(path: Path, plain: Path) -> Iterator[tuple[str, Held]]:
+    """The members by name; for one that is a tar archive itself its members, where they lie within the outer file."""
+    entries = 0
+    with plain.open("rb") as file:
+        for name, member in _members_within(file):
+            entries += 1
+            _refuse_bomb(path, 0, entries)
+            yield name, _held(plain.absolute(), member)
 
 
-def _members_within(path: Path, plain: Path, tar: tarfile.TarFile) -> Iterator[tuple[str, tarfile.TarInfo]]:
-    """The members by name; for one that is a tar archive itself its members, with offsets within the outer file."""
-    for member in _counted(path, tar):
-        if not (member.isreg() and member.name.endswith(".tar")):
-            yield member.name, member
-            continue
-        with plain.open("rb") as file, tarfile.open(fileobj=_Slice(file, member), mode="r:") as inner:
-            for each in _counted(path, inner):
-                each.offset_data += member.offset_data
+def _members_within(file: BinaryIO) -> Iterator[tuple[str, tars.Member]]:
+    for member in tars.members(file):
+        if member.regular and member.whole and member.name.endswith(".tar"):
+            for each in tars.members(file, member.offset, member.size):
                 yield f"{member.name.removesuffix('.tar')}/{each.name}", each
+        else:
+            yield member.name, member
 
 
-class _Slice(io.RawIOBase):
-    """A member's bytes as a file of their own."""
-
-    def __init__(self, file: BinaryIO, member: tarfile.TarInfo) -> None:
-        self._file, self._start, self._size, self._place = file, member.offset_data, member.size, 0
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._place = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence])
-        return self._place
-
-    def tell(self) -> int:
-        return self._place
-
-    def read(self, size: int | None = -1) -> bytes:
-        left = max(0, self._size - self._place)
-        self._file.seek(self._start + self._place)
-        data = self._file.read(left if size is None or size < 0 else min(size, left))
-        self._place += len(data)
-        return data
+def _held(path: Path, member: tars.Member) -> Part | str:
+    if not member.regular:
+        return "not a file"
+    if not member.whole:
+        return DAMAGED
+    return TOO_LARGE if member.size > MAX_FILE_BYTES else Part(path, member.offset, member.size)
 
 
 def _refuse_bomb(path: Path, unpacked: int, entries: int) -> None:
-    if unpacked > max(ALWAYS_ALLOWED, MAX_RATIO * path.stat().st_size):
+    if unpacked <= ALWAYS_ALLOWED and entries <= ALWAYS_HELD:
+        return
+    size = path.stat().st_size
+    if unpacked > max(ALWAYS_ALLOWED, MAX_RATIO * size):
         raise UserError(f"{path} unpacks to more than {MAX_RATIO} times its size, which images do not: it is refused")
-    if entries > MAX_ENTRIES:
-        raise UserError(f"{path} holds more than {MAX_ENTRIES:,} entries: it is refused")
+    if entries > max(ALWAYS_HELD, size // LEAST_ENTRY):
+        raise UserError(f"{path} holds more entries than images would fit into {size:,} bytes: it is refused")
 
 
 def _decompressed(path: Path, scratch: Path) -> Path:
     """The tar archive itself, or what it unpacks to."""
     with path.open("rb") as file:
         head = file.read(6)
-    modules = {b"\x1f\x8b": gzip, b"BZh": bz2, b"\xfd7zXZ\x00": lzma}
-    module = next((module for magic, module in modules.items() if head.startswith(magic)), None)
-    if module is None:
+    forms: dict[bytes, Callable[[BinaryIO], Iterator[bytes]]] = {
+        b"\x1f\x8b": lambda raw: _chunks(gzip.GzipFile(fileobj=raw)),
+        b"BZh": lambda raw: _chunks(bz2.BZ2File(raw)),
+        b"\xfd7zXZ\x00": _unxz,
+    }
+    unpack = next((unpack for magic, unpack in forms.items() if head.startswith(magic)), None)
+    if unpack is None:
         return path
     plain, size = scratch / f"{path.name}.tar", path.stat().st_size
     with (
         path.open("rb") as raw,
-        module.open(raw) as packed,
         plain.open("wb") as to,
         Progress(f"unpacking {path.name}", size, "bytes") as progress,
     ):
-        while chunk := packed.read(CHUNK):
+        for chunk in unpack(raw):
             to.write(chunk)
             _refuse_bomb(path, to.tell(), 0)
             progress.advance(raw.tell() - progress.done)
     return plain
 
 
+def _chunks(file: BinaryIO | gzip.GzipFile | bz2.BZ2File) -> Iterator[bytes]:
+    with file:
+        while chunk := file.read(CHUNK):
+            yield chunk
+
+
+def _unxz(file: BinaryIO) -> Iterator[bytes]:
+    """Not by `lzma.open`, which takes as much memory as the file asks for, up to 4 GiB."""
+    data = file.read(CHUNK)
+    while data:
+        stream = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MAX_DICTIONARY)
+        while not stream.eof:
+            if not data and stream.needs_input:
+                raise EOFError("it is cut short")
+            yield stream.decompress(data, CHUNK)
+            data = file.read(CHUNK) if stream.needs_input else b""
+        data = stream.unused_data.lstrip(b"\0")  # zeros may stand between streams, and at the end
+        while not data and (more := file.read(CHUNK)):
+            data = more.lstrip(b"\0")
+
+
 def webdataset(paths: Sequence[Path]) -> Source:
     """Images of WebDataset's shards, in their order: `key.jpg`, with `key.cls` and `key.json` where there are any."""
     shards = [(path, _members(path)) for path in paths]
-    labels = {label for _, members in shards for _, label, _ in members if label is not None}
+    labels = {label for _, members in shards for *_, label, _ in members if label is not None}
 
     def entries() -> Iterator[Entry]:
         for path, members in shards:
-            for member, label, about in members:
-                name = f"{path.stem}/{_plain(member.name)}"
-                yield _tarred(path, member, name)._replace(label=label, facts=_facts(path, about))
+            for name, held, label, about in members:
+                yield _entry(f"{path.stem}/{_plain(name)}", held)._replace(label=label, facts=_facts(about))
 
     count = sum(len(members) for _, members in shards)
     return Source(text(paths[0].stem), count, entries, _numbers(labels, f"{paths[0]}"))
 
 
-Member = tuple[tarfile.TarInfo, int | None, Part | None]
-
-
-def _members(path: Path) -> list[Member]:
-    """Of one shard, each image's member, label, and where its JSON lies."""
-    images: dict[str, tarfile.TarInfo] = {}
+def _members(path: Path) -> list[tuple[str, Held, int | None, Part | None]]:
+    """Of one shard, each image's name, where it and its JSON lie, and its label."""
+    images: dict[str, tuple[str, Held]] = {}
     labels: dict[str, int] = {}
     facts: dict[str, Part] = {}
     try:
-        with tarfile.open(path, "r:") as tar:
-            for member in _counted(path, tar):
+        with path.open("rb") as file:
+            for member in tars.members(file):
                 key, _, extension = member.name.rpartition("/")[2].partition(".")
                 key, extension = f"{member.name.rpartition('/')[0]}/{key}", extension.lower()
+                held = _held(path.absolute(), member)
                 if extension in IMAGES:
-                    images[key] = member
-                elif extension == "cls" and member.isreg() and member.size < 32:
-                    labels[key] = int(_read(Part(path, member.offset_data, member.size)))
-                elif extension == "json" and member.isreg() and member.size < CHUNK:
-                    facts[key] = Part(path, member.offset_data, member.size)
-    except (tarfile.TarError, ValueError, EOFError) as error:
+                    images[key] = member.name, held
+                elif extension == "cls" and isinstance(held, Part) and held.length < 32:
+                    labels[key] = int(_read(held))
+                elif extension == "json" and isinstance(held, Part) and held.length < CHUNK:
+                    facts[key] = held
+    except (tarfile.TarError, ValueError) as error:
         raise UserError(f"{path} is no readable WebDataset shard ({error}): name plain .tar files") from None
     if not images:
         raise UserError(f"{path} holds no images (such as key.jpg): is it a WebDataset shard?")
-    return [(member, labels.get(key), facts.get(key)) for key, member in images.items()]
+    return [(name, held, labels.get(key), facts.get(key)) for key, (name, held) in images.items()]
 
 
-def _facts(path: Path, part: Part | None) -> dict[str, Any]:
+def _facts(part: Part | None) -> dict[str, Any]:
     """The plain values of an image's JSON."""
     if part is None:
         return {}
@@ -270,75 +254,130 @@ def parquet(paths: Sequence[Path]) -> Source:
     """Images of tables in Hugging Face's convention: a column `image` of bytes, or of a struct with `bytes` in it.
 
     A column `label` of whole numbers are the labels; what other columns hold is kept with each image. UserError where a
-    table has no such column.
+    table has no such column, or, while it is read, is found to be damaged or to unpack to far too much.
     """
-    tables = [(path, *_columns(path)) for path in paths]
-    labels, names = set(), None
-    for path, _, label, table in tables:
-        if label is not None:
-            names = names or _class_names(table, label)
-            column = pq.read_table(path, columns=[label])[label]
-            labels |= {value for value in column.unique().to_pylist() if value is not None}
+    tables = [_table(path) for path in paths]
+    labels = {label for table in tables if table.label is not None for label in _extremes(table.path, table.label)}
+    names = next((table.names for table in tables if table.names), [])
 
     def entries() -> Iterator[Entry]:
-        for path, image, label, _ in tables:
-            with pq.ParquetFile(path) as file:
-                row = 0
-                for batch in file.iter_batches(ROWS):
-                    for held in batch.to_pylist():
-                        yield _row(f"{path.stem}/{row:09}", held, image, label)
-                        row += 1
+        unpacked = 0
+        for table in tables:
+            for number, held in enumerate(_rows(table)):
+                entry = _row(f"{table.path.stem}/{number:09}", held, table)
+                unpacked += len(read(entry.data)) if entry.data else 0
+                _refuse_bomb(table.path, unpacked, 0)
+                yield entry
 
     classes = names if names and max(labels, default=0) < len(names) else _numbers(labels, f"{paths[0]}")
-    return Source(text(paths[0].stem), sum(table.num_rows for *_, table in tables), entries, classes)
+    return Source(text(paths[0].stem), sum(table.rows for table in tables), entries, classes)
 
 
 class _Table(NamedTuple):
-    num_rows: int
-    features: dict[str, Any]  # Hugging Face's
+    path: Path
+    rows: int
+    columns: list[str]  # to be read
+    batch: int  # rows at a time
+    image: str
+    label: str | None
+    names: list[str]  # of the classes, where they have any
 
 
-def _columns(path: Path) -> tuple[str, str | None, _Table]:
-    """The names of the image's and the label's column, and what else is known of the table."""
+def _table(path: Path) -> _Table:
+    """What is known of a table before it is read."""
     try:
         with pq.ParquetFile(path) as file:
-            schema, rows = file.schema_arrow, file.metadata.num_rows
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path} is no readable Parquet table ({str(error).splitlines()[0]})") from None
-    images = [
-        field.name
-        for field in schema
-        if pa.types.is_binary(field.type)
-        or pa.types.is_large_binary(field.type)
-        or (pa.types.is_struct(field.type) and "bytes" in [inner.name for inner in field.type])
-    ]
+            schema, about = file.schema_arrow, file.metadata
+            types = {name: schema.field(name).type for name in schema.names}
+            held = sum(about.row_group(number).total_byte_size for number in range(about.num_row_groups))
+            features = _features(schema.metadata or {})
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path} is no readable Parquet table ({_first_line(error)})") from None
+    if not 0 <= about.num_rows <= max(ALWAYS_HELD, path.stat().st_size // LEAST_ENTRY):
+        raise UserError(f"{path} holds {about.num_rows:,} rows, more than images would fit into it: it is refused")
+    images = [name for name, kind in types.items() if _holds_bytes(kind)]
     if not images:
-        raise UserError(
-            f"{path} has no column of images, bytes or a struct with bytes in it: {', '.join(schema.names)}"
-        )
-    label = next(
-        (n for n in ("label", "labels") if n in schema.names and pa.types.is_integer(schema.field(n).type)), None
-    )
-    try:
-        about = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-        features = about.get("info", {}).get("features", {})
-    except (ValueError, AttributeError, RecursionError):
-        features = {}
-    return (
-        "image" if "image" in images else images[0],
+        raise UserError(f"{path} has no column of images, bytes or a struct with bytes in it: {', '.join(types)}")
+    image = "image" if "image" in images else images[0]
+    label = next((name for name in ("label", "labels") if name in types and pa.types.is_integer(types[name])), None)
+    described = features.get(label or "")
+    names = described.get("names") if isinstance(described, dict) else None
+    return _Table(
+        path,
+        about.num_rows,
+        [name for name, kind in types.items() if name == image or _is_plain(kind)],
+        min(ROWS, max(1, BATCH_BYTES * about.num_rows // max(1, held))),
+        image,
         label,
-        _Table(rows, features if isinstance(features, dict) else {}),
+        [text(str(name)) for name in names] if isinstance(names, list) else [],
     )
 
 
-def _class_names(table: _Table, label: str) -> list[str] | None:
-    names = (table.features.get(label) or {}).get("names")
-    return [str(name) for name in names] if isinstance(names, list) else None
+def _holds_bytes(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        return any(inner.name == "bytes" and _holds_bytes(inner.type) for inner in kind)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def _row(name: str, held: dict[str, Any], image: str, label: str | None) -> Entry:
-    value = held.pop(image)
-    number = held.pop(label) if label else None
+def _is_plain(kind: pa.DataType) -> bool:
+    """Whether its values are kept with an image."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    return bool(text or pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
+
+
+def _features(metadata: Mapping[bytes, bytes]) -> dict[str, Any]:
+    """Hugging Face's, of each column."""
+    try:
+        found = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _extremes(path: Path, label: str) -> set[int]:
+    """The lowest and the highest label, where there are any."""
+    ends = list(_batches(path, [label], CHUNK, lambda batch: pc.min_max(batch.column(0)).as_py()))
+    found = {end[which] for end in ends for which in ("min", "max")} - {None}
+    return {min(found), max(found)} if found else set()
+
+
+def _rows(table: _Table) -> Iterator[dict[str, Any]]:
+    for rows in _batches(table.path, table.columns, table.batch, pa.RecordBatch.to_pylist):
+        rows.reverse()
+        while rows:  # what has been used is let go of before more is read
+            yield rows.pop()
+
+
+def _batches(path: Path, columns: list[str], rows: int, take: Callable[[pa.RecordBatch], T]) -> Iterator[T]:
+    """What is taken of each batch of a table. UserError where it is damaged, or unpacks to too much for the memory."""
+    try:
+        with pq.ParquetFile(path, buffer_size=CHUNK) as file:
+            batches = file.iter_batches(rows, columns=columns, use_threads=False)
+            while True:
+                with bounds.limited(TABLE_ROOM):
+                    batch = next(batches, None)
+                    if batch is None:
+                        return
+                    taken = take(batch)
+                del batch
+                yield taken
+    except MemoryError:
+        raise UserError(
+            f"{path} unpacks to more than {TABLE_ROOM >> 20} MiB at a time: write it again with smaller row groups, "
+            "such as row_group_size=100"
+        ) from None
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise UserError(f"{path} is a damaged Parquet table ({_first_line(error)}): fetch it again") from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _row(name: str, held: dict[str, Any], table: _Table) -> Entry:
+    value = held.pop(table.image)
+    number = held.pop(table.label) if table.label else None
     data = value.get("bytes") if isinstance(value, dict) else value
     facts = _plain_values(held)
     if isinstance(value, dict) and value.get("path"):
@@ -346,53 +385,48 @@ def _row(name: str, held: dict[str, Any], image: str, label: str | None) -> Entr
     if data is None:
         return Entry(name, None, "no bytes in the table", number, facts)
     if len(data) > MAX_FILE_BYTES:
-        return Entry(name, None, "file over 512 MiB", number, facts)
+        return Entry(name, None, TOO_LARGE, number, facts)
     return Entry(name, data, "", number, facts)
 
 
 def lmdb(path: Path, scratch: Path) -> Source:
     """The values of an LMDB, as LSUN's are, by key: `path` is its folder, the `data.mdb` in it, or a zip archive."""
-    import lmdb as database
-
     if path.is_file() and zipfile.is_zipfile(path):
         path = _data_mdb(path, scratch)
     folder = path.parent if path.name == "data.mdb" else path
-
-    def opened() -> Any:
-        try:
-            return database.open(str(folder), readonly=True, lock=False, readahead=False, create=False)
-        except database.Error as error:
-            raise UserError(f"{folder} is no readable LMDB ({error}): it is a folder with a data.mdb in it") from None
+    file = path / "data.mdb" if path.is_dir() else path
+    try:
+        total = lmdbs.count(file)
+    except (ValueError, OSError) as error:
+        raise UserError(f"{folder} is no readable LMDB ({error}): it is a folder with a data.mdb in it") from None
+    _refuse_bomb(file, 0, total)
 
     def entries() -> Iterator[Entry]:
-        with opened() as held, held.begin(buffers=True) as transaction:
-            for key, value in transaction.cursor():
-                name = bytes(key).decode("utf-8", "backslashreplace")
-                large = len(value) > MAX_FILE_BYTES
-                yield Entry(name, None, "file over 512 MiB") if large else Entry(name, bytes(value))
+        try:
+            for key, offset, length in lmdbs.values(file):
+                name = key.decode("utf-8", "backslashreplace")
+                yield _entry(name, TOO_LARGE if length > MAX_FILE_BYTES else Part(file.absolute(), offset, length))
+        except ValueError as error:
+            raise UserError(f"{folder} is a damaged LMDB ({error}): fetch it again") from None
 
-    with opened() as held:
-        return Source(text(folder.name), held.stat()["entries"], entries, [])
+    return Source(text(folder.name), total, entries, [])
 
 
 def _data_mdb(path: Path, scratch: Path) -> Path:
     """The database in a zip archive, unpacked: it is read where it lies. UserError where there is none."""
+    to = scratch / "data.mdb"
     try:
-        with zipfile.ZipFile(path) as packed:
-            member = next((each for each in _safe_zip(path, packed) if each.filename.endswith("data.mdb")), None)
-            if member is None:
-                raise UserError(f"{path} holds no data.mdb: is it an LMDB?")
-            with (
-                packed.open(member) as file,
-                (scratch / "data.mdb").open("wb") as to,
-                Progress(f"unpacking {path.name}", member.file_size, "bytes") as progress,
-            ):
-                while chunk := file.read(CHUNK):
-                    to.write(chunk)
-                    progress.advance(len(chunk))
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError) as error:
+        member = next((held for name, held in zips.members(path) if name.endswith("data.mdb")), None)
+        if not isinstance(member, zips.Member):
+            raise UserError(f"{path} holds no data.mdb: is it an LMDB?")
+        _refuse_bomb(path, member.size, 1)
+        with to.open("wb") as file, Progress(f"unpacking {path.name}", member.size, "bytes") as progress:
+            for piece in zips.pieces(member):
+                file.write(piece)
+                progress.advance(len(piece))
+    except zipfile.BadZipFile as error:
         raise UserError(f"{path} is no readable zip archive ({error}): fetch it again") from None
-    return scratch / "data.mdb"
+    return to
 
 
 def _plain_values(held: Mapping[Any, Any]) -> dict[str, Any]:
@@ -421,14 +455,22 @@ def _read(part: Part) -> bytes:
         return file.read(part.length)
 
 
-def read(data: bytes | Part) -> bytes:
-    """The bytes."""
+def read(data: bytes | Part | zips.Member) -> bytes:
+    """The bytes. Raises BrokenImage where an archive holds others than it announces."""
+    if isinstance(data, zips.Member):
+        try:
+            return zips.read(data)
+        except zipfile.BadZipFile:
+            raise BrokenImage(DAMAGED) from None
     return data if isinstance(data, bytes) else _read(data)
 
 
 def data(entry: Entry) -> bytes:
     """An entry's bytes; none where it has none."""
-    return b"" if entry.data is None else read(entry.data)
+    try:
+        return b"" if entry.data is None else read(entry.data)
+    except BrokenImage:
+        return b""
 
 
 def text(name: str) -> str:

@@ -1,0 +1,130 @@
+"""Making square pixels of JPEGs: the preprocess stage's work, beside torchvision's loader and beside bare decoding.
+
+    python benchmarks/pack.py [--quick] [--json PATH]
+
+The images are photographs of GANPIPE_MIRROR's `facades` and `lfw250`, made 500x375 and written again at quality 90;
+without a mirror, random scenes. All three use two processes, to 64x64: ours as the stage does it, from shards to pixel
+shards; torchvision's ImageFolder, Resize (antialiased) and CenterCrop in a DataLoader; and OpenCV, whose decoder is
+libjpeg-turbo, which decodes each file as a whole, resizes it by areas or by interpolation, and keeps nothing.
+"""
+
+import multiprocessing
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from reporting import arguments, report
+
+from ganpipe.corpus.pack import pack_folder
+from ganpipe.corpus.params import PreprocessParams
+from ganpipe.corpus.preprocess import preprocess
+from ganpipe.corpus.shards import Images
+
+SIDE, WORKERS = 64, 2
+COUNT, QUICK = 8000, 1000  # images
+
+
+def photographs() -> list[Image.Image]:
+    """What the files are made of: large, of every kind at hand."""
+    mirror = os.environ.get("GANPIPE_MIRROR")
+    if mirror is None:
+        source = np.random.default_rng(0)
+        small = [Image.fromarray(source.integers(0, 256, (48, 64, 3), np.uint8)) for _ in range(200)]
+        return [image.resize((700, 525), Image.Resampling.BICUBIC) for image in small]
+    paths = sorted(path for name in ("facades/train", "lfw250") for path in Path(mirror, name).glob("*.jpg"))
+    return [Image.open(path).convert("RGB") for path in paths]
+
+
+def write(folder: Path, count: int) -> None:
+    """`count` JPEGs of 500x375, each another part of a photograph."""
+    held, source = photographs(), np.random.default_rng(1)
+    for number in range(count):
+        image = held[number % len(held)]
+        wide = int(source.integers(150, min(image.width, image.height * 4 // 3)))
+        left = int(source.integers(0, image.width - wide + 1))
+        top = int(source.integers(0, image.height - wide * 3 // 4 + 1))
+        box = (left, top, left + wide, top + wide * 3 // 4)
+        image.resize((500, 375), Image.Resampling.BICUBIC, box).save(folder / f"{number:05}.jpg", quality=90)
+
+
+def ours(images: Images, resize: str, to: Path) -> None:
+    """The stage."""
+    settings = {"side": SIDE, "resize": resize, "crop": "center", "margin": 0, "smallest_face": 1, "seed": 0}
+    preprocess(PreprocessParams.model_validate(settings), images, np.arange(len(images)), to)
+
+
+def torchvision_loader(root: Path) -> int:
+    """How most people do it; the images that came."""
+    from torch.utils.data import DataLoader
+    from torchvision import datasets, transforms
+
+    square = transforms.Compose([transforms.Resize(SIDE), transforms.CenterCrop(SIDE), transforms.PILToTensor()])
+    loader = DataLoader(datasets.ImageFolder(str(root), square), batch_size=256, num_workers=WORKERS)
+    return sum(len(pixels) for pixels, _ in loader)
+
+
+def bare(path: Path, interpolation: int) -> None:
+    """Decode and resize."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    pixels = np.asarray(cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR))
+    scale = SIDE / min(pixels.shape[:2])
+    cv2.resize(pixels, (round(pixels.shape[1] * scale), round(pixels.shape[0] * scale)), interpolation=interpolation)
+
+
+def bare_pool(paths: list[Path], interpolation: int) -> None:
+    """The same of all, in two processes."""
+    with multiprocessing.get_context("fork").Pool(WORKERS) as pool:  # as a DataLoader's workers are
+        for _ in pool.imap(partial(bare, interpolation=interpolation), paths, chunksize=64):
+            pass
+
+
+def rate(count: int, work: Callable[[], object]) -> float:
+    """Images a second, the start of processes included; the better of two runs."""
+    seconds = []
+    for _ in range(2):
+        began = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - began)
+    return count / min(seconds)
+
+
+def main() -> None:
+    """Measure, print, write."""
+    import cv2
+
+    asked = arguments("How fast JPEGs become square pixels")
+    count = QUICK if asked.quick else COUNT
+    figures: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        os.chdir(scratch)
+        root = Path("photographs/all")
+        root.mkdir(parents=True)
+        write(root, count)
+        paths = sorted(root.iterdir())
+        figures["kilobytes_an_image"] = sum(path.stat().st_size for path in paths) / count / 1000
+        figures["download_images_per_second"] = rate(count, lambda: pack_folder("download.path", root, Path("raw")))
+        images = Images(Path("raw"))
+        for resize in ("antialias", "bilinear"):
+            out = Path(resize)
+            figures[f"{resize}_images_per_second"] = rate(count, partial(ours, images, resize, out))
+            shutil.rmtree(out)
+        figures["torchvision_images_per_second"] = rate(count, lambda: torchvision_loader(root.parent))
+        for name, interpolation in (("area", cv2.INTER_AREA), ("linear", cv2.INTER_LINEAR)):
+            figures[f"opencv_{name}_images_per_second"] = rate(count, partial(bare_pool, paths, interpolation))
+        os.chdir("/")
+    for resize, peer in (("antialias", "torchvision"), ("antialias", "opencv_area"), ("bilinear", "opencv_linear")):
+        over = figures[f"{resize}_images_per_second"] / figures[f"{peer}_images_per_second"]
+        figures[f"{resize}_over_{peer}"] = over
+    report(figures, asked.json)
+
+
+if __name__ == "__main__":
+    main()
