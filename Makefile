@@ -7,7 +7,7 @@ UV_VERSION := 0.13.8
 SYNC := .venv/bin/uv pip sync --quiet --require-hashes --python .venv/bin/python requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro exp test bench lint ui lock clean
+.PHONY: help setup repro exp test bench lint ui sync lock clean
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ ui: setup  ## Open the MLflow pages on http://127.0.0.1:5000 (PORT=... for anoth
 lock: setup  ## Renew requirements.lock from pyproject.toml
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --extra pipeline --extra dev --extra ray --upgrade --output-file requirements.lock pyproject.toml
+
+sync: setup  ## Bring MLflow up to date: what it could not take, what DVC brought back from its cache
+	@ganpipe sync
 
 clean:  ## Remove unfinished work and downloads (results and tracked runs stay)
 	rm -rf .ckpt .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -24,7 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ganpipe.corpus.shards import Images, write_pixels
 from ganpipe.runtime import choose_device, choose_precision, keep_freed_memory
 from ganpipe.settings import read_params
-from ganpipe.tracking import track
+from ganpipe.tracking.run import track
 from ganpipe.training import checkpoint
 from ganpipe.training.batches import Batches
 from ganpipe.training.loop import build, train

@@ -13,7 +13,8 @@ from ganpipe.errors import entry
 from ganpipe.files import write_json
 from ganpipe.runtime import choose_device
 from ganpipe.settings import load_params
-from ganpipe.tracking import track
+from ganpipe.tracking import told
+from ganpipe.tracking.run import track
 
 OUT = Path("data/deduped")
 
@@ -26,11 +27,7 @@ def main() -> None:
     with track("dedupe", inputs={"raw": images.digest}) as run:
         figures = dedupe(params, images, tests, "train", choose_device(), OUT)
         write_json(Path("metrics/dedupe.json"), figures)
-        run.metrics(figures)
-        run.picture("duplicates", OUT / "groups.png")
-        if (OUT / "calibration.png").exists():
-            run.picture("calibration", OUT / "calibration.png")
-        run.artefacts(OUT, "deduped")
+        told.dedupe(run)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ from ganpipe.files import write_json
 from ganpipe.models.store import load_config
 from ganpipe.runtime import choose_device
 from ganpipe.settings import load_params
-from ganpipe.tracking import track
+from ganpipe.tracking import told
+from ganpipe.tracking.run import track
 
 
 @entry
@@ -29,11 +30,7 @@ def main() -> None:
         evaluation = evaluate(params, weights, corpus, labelled, choose_device())
         write_json(Path("metrics/evaluate") / f"{name}.json", evaluation.metrics)
         save_pictures(evaluation, plots)
-        # Figures without a test set do not mix with those of another setting that had one.
-        run.metrics(evaluation.tracked, f"{name}/", unless=None if params.test else f"{name}/accuracy")
-        if params.kept:
-            run.curve(f"{name}/accuracy_validation_by_step", evaluation.curve)
-        run.artefacts(plots, name)
+        told.evaluation(run, name, labelled)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,10 @@ from ganpipe.dedupe.keep import read_kept
 from ganpipe.errors import entry
 from ganpipe.files import write_json
 from ganpipe.settings import load_params
-from ganpipe.tracking import track
+from ganpipe.tracking import told
+from ganpipe.tracking.run import track
+
+OUT = Path("data/processed")
 
 
 @entry
@@ -18,9 +21,9 @@ def main() -> None:
     params = load_params(PreprocessParams, "preprocess")
     images = Images(Path(sys.argv[1]))
     with track("preprocess", inputs={"raw": images.digest}) as run:
-        figures = preprocess(params, images, read_kept(Path("data/deduped")), Path("data/processed"))
+        figures = preprocess(params, images, read_kept(Path("data/deduped")), OUT)
         write_json(Path("metrics/preprocess.json"), figures)
-        run.metrics(figures)
+        told.data(run, "preprocess", OUT)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from ganpipe.errors import entry
 from ganpipe.files import write_json
 from ganpipe.runtime import choose_device, joined, world
 from ganpipe.settings import load_params
-from ganpipe.tracking import MODEL, run_name, track
+from ganpipe.tracking import told
+from ganpipe.tracking.run import run_name, track
 from ganpipe.training.curves import latest, write_csv
 from ganpipe.training.loop import train
 from ganpipe.training.params import TrainParams
@@ -24,11 +25,11 @@ def main() -> None:
     with joined(device := choose_device()), track("train", {"processed": images.digest}, name) as run:
         trained = train(params, images, device, run.tick, lambda step, path: run.picture("samples", path, step))
         if world()[0] == 0:
-            checksum = save(trained, params, images, OUT)
+            save(trained, params, images, OUT)
             write_csv(Path("plots/train.csv"), trained.curves)
             write_json(Path("metrics/train.json"), latest(trained.curves))
-            run.tags({MODEL: checksum, "ganpipe.warnings": "; ".join(trained.warnings) or "none"})
-            run.artefacts(OUT, "gan")
+            run.tags({"ganpipe.warnings": "; ".join(trained.warnings) or "none"})
+            told.training(run, images)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,9 @@ def main() -> None:
     pages = commands.add_parser("ui", help="open the MLflow pages of this project's runs")
     pages.add_argument("--port", type=int, default=5000, help="port on 127.0.0.1 (default: %(default)s)")
     commands.add_parser("check", help="check every setting in params.yaml before a long run starts")
+    commands.add_parser(
+        "sync", help="bring MLflow what it could not take, and what DVC brought back from its cache"
+    )
     commands.add_parser("sets", help="list the data sets that download.name may name, with their terms")
     theano = commands.add_parser(
         "import-theano", help="turn the DCGAN authors' released arrays into a discriminator that evaluate measures"
@@ -69,6 +72,8 @@ def main() -> None:
         _ui(arguments.port)
     elif arguments.command == "sets":
         _sets()
+    elif arguments.command == "sync":
+        _sync()
     elif arguments.command == "import-theano":
         _import_theano(arguments)
     elif arguments.command == "distances":
@@ -93,6 +98,18 @@ def _sets() -> None:
     print("\nImages of your own, in download.path:")
     for name, form in {"folder": "a folder of images, at any depth", **FORMS, "scrape": "a list of addresses"}.items():
         print(f"{name:<15} {form}")
+
+
+def _sync() -> None:
+    from ganpipe.tracking.store import store_uri
+    from ganpipe.tracking.sync import sync
+
+    late, made = sync()
+    if late:
+        print(f"{late} runs have got the rest of what their stages told")
+    if made:
+        print(f"made from files: {', '.join(made)}")
+    print(f"{store_uri()} has all that is here")
 
 
 def _import_theano(arguments: argparse.Namespace) -> None:
@@ -211,8 +228,8 @@ def _dedupe(arguments: argparse.Namespace) -> None:
 
 
 def _ui(port: int) -> None:
-    from ganpipe import comparison
-    from ganpipe.tracking import find_experiment, store_uri
+    from ganpipe.tracking import view
+    from ganpipe.tracking.store import find_experiment, store_uri
 
     uri = store_uri()
     if uri.startswith(("http://", "https://")):
@@ -232,6 +249,6 @@ def _ui(port: int) -> None:
     print(f"MLflow: {here} (Ctrl-C ends it)", flush=True)
     experiment = find_experiment()
     if experiment is not None:
-        print(f"which training is better: {here}{comparison.address(experiment)}", flush=True)
+        print(f"which training is better: {here}{view.address(experiment)}", flush=True)
     server = ["mlflow", "server", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port)]
     os.execv(sys.executable, [sys.executable, "-m", *server, "--workers", "1"])

@@ -1,13 +1,20 @@
-"""On fsspec's file system in memory, which stands for any that it opens."""
+"""On fsspec's file system in memory, which stands for any that it opens, and on an object store that speaks S3."""
 
 import os
+import tarfile
 from pathlib import Path
 
+import boto3
 import fsspec
 import pytest
+from corpus.pictures import encode, fill, noise
 
 from ganpipe.corpus import stores
+from ganpipe.corpus.download import download
 from ganpipe.corpus.http import FetchError
+from ganpipe.errors import UserError
+from support.bucket import bucket as s3
+from support.settings import download_params
 
 
 @pytest.fixture
@@ -52,3 +59,18 @@ def test_what_a_store_fails_with_is_told(bucket: str, monkeypatch: pytest.Monkey
     with pytest.raises(FetchError, match="^the token has run out$"):
         stores.copy(stored, Path("to.png"))
     assert not Path("to.png").exists()
+
+
+def test_images_come_from_an_object_store() -> None:
+    fill(Path("set"), {f"{number}.jpg": encode(noise(1, 9, 9, number)[0], "JPEG") for number in range(5)})
+    with s3("images") as endpoint:
+        client = boto3.client("s3", endpoint_url=endpoint)
+        for start in (0, 3):
+            with tarfile.open("shard.tar", "w") as tar:
+                for number in range(start, min(5, start + 3)):
+                    tar.add(f"set/{number}.jpg", f"{number}.jpg")
+            client.upload_file("shard.tar", "images", f"train/{start:04}.tar")
+        counts = download(download_params("webdataset", "s3://images/train/*.tar"), Path("out"))
+        assert counts == {"images": 5, "rejected": 0}
+        with pytest.raises(UserError, match=r"s3://images/none/\*\.tar, which could not be read: no such file"):
+            download(download_params("webdataset", "s3://images/none/*.tar"), Path("other"))

@@ -17,6 +17,7 @@ import yaml
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from support.bucket import bucket
 from support.graph import ROOT
 
 COPIED = ["params.yaml", "dvc.yaml", ".dvcignore", ".gitignore", "stages", "src", ".dvc/config", ".dvc/.gitignore"]
@@ -172,8 +173,57 @@ def test_going_back_runs_nothing(project: Project) -> None:
     assert "is cached - skipping run" in out
 
 
+def test_a_lost_store_is_made_again_from_the_files(project: Project) -> None:
+    """As where DVC brings back from its cache what another machine has run."""
+    before = project.mlflow_runs("train")[-1]
+    (project.folder / "mlflow.db").unlink()
+    shutil.rmtree(project.folder / "mlartifacts")
+    assert "made from files: download, dedupe, preprocess, train, evaluate@digits" in project.run("ganpipe", "sync")
+    (parent,), (nested,) = project.mlflow_runs("train"), project.mlflow_runs("evaluate")
+    assert parent.data.tags["ganpipe.key"] == before.data.tags["ganpipe.key"]
+    assert parent.data.params == before.data.params
+    assert nested.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    for name in ("digits/accuracy", "digits/class/7", "train/loss_d", "best/accuracy_validation"):
+        assert parent.data.metrics[name] == before.data.metrics[name]
+    history = project.client().get_metric_history(parent.info.run_id, "train/loss_d")
+    assert [point.step for point in history] == [10, 20, 30]
+    assert "made from files" not in project.run("ganpipe", "sync")
+    assert len(project.mlflow_runs("train")) == 1
+
+
+def test_the_best_training_can_be_loaded_by_its_name(project: Project) -> None:
+    program = """
+import mlflow, numpy as np
+model = mlflow.pyfunc.load_model("models:/ganpipe-default@best")
+images = model.predict(np.zeros((3, 256), np.float32))
+print(images.shape, images.dtype, model.metadata.signature.inputs.is_tensor_spec())
+"""
+    uri = f"import os; os.environ['MLFLOW_TRACKING_URI'] = 'sqlite:///{project.folder}/mlflow.db'"
+    assert "(3, 32, 32, 3) uint8 True" in project.run("python", "-c", uri + program)
+
+
+def test_a_fresh_clone_gets_everything_from_an_object_store_and_runs_nothing(project: Project) -> None:
+    project.run("git", "add", "-A")
+    project.run("git", "commit", "-qm", "results")
+    with bucket("dvc") as endpoint:
+        for folder in (project.folder, project.folder.parent / "clone"):
+            if not folder.exists():
+                project.run("git", "clone", "-q", str(project.folder), str(folder))
+            for setting in (("add", "-d", "store", "s3://dvc/cache"), ("modify", "store", "endpointurl", endpoint)):
+                project.run("dvc", "--cd", str(folder), "remote", setting[0], "--local", *setting[1:])
+        project.run("dvc", "push", "--run-cache", "-q")
+        clone = str(project.folder.parent / "clone")
+        said = project.run("dvc", "--cd", clone, "repro", "--pull", "--allow-missing", "--dry")
+        assert "Running stage" not in said and "up to date" in said
+        project.run("dvc", "--cd", clone, "pull", "--run-cache", "-q")
+    assert project.run("dvc", "--cd", clone, "status", "-q") == ""
+    for path in ("models/gan/generator.safetensors", "data/processed/images-00000.npy"):
+        assert (project.folder.parent / "clone" / path).read_bytes() == (project.folder / path).read_bytes()
+    project.run("git", "reset", "-q", "--soft", "HEAD~1")
+
+
 def test_a_comment_in_the_tracking_code_runs_nothing(project: Project) -> None:
-    with (project.folder / "src/ganpipe/tracking.py").open("a") as file:
+    with (project.folder / "src/ganpipe/tracking/run.py").open("a") as file:
         file.write("# a comment\n")
     assert project.repro()[0] == []
 

@@ -15,17 +15,23 @@ NO_PART_OF_A_RESULT = {
     "src/ganpipe/errors.py",
     "src/ganpipe/files.py",
     "src/ganpipe/progress.py",
-    "src/ganpipe/comparison.py",
-    "src/ganpipe/tracking.py",
 }
+NO_PART_OF_A_RESULT |= {path.relative_to(ROOT).as_posix() for path in (SOURCE / "ganpipe/tracking").glob("*.py")}
 
 
 def imported_by(script: Path) -> set[str]:
     """Paths, relative to the root, of all modules below `src` that running `script` may import."""
+    return _reached(script, set())
+
+
+def _reached(script: Path, beyond: set[str]) -> set[str]:
+    """The same, but what those `beyond` import themselves is left out."""
     seen: set[str] = set()
     waiting = [script]
     while waiting:
         path = waiting.pop()
+        if path.relative_to(ROOT).as_posix() in beyond:
+            continue
         for module in _imports(path):
             found = _path_of(module)
             if found is not None and found.relative_to(ROOT).as_posix() not in seen:
@@ -36,7 +42,8 @@ def imported_by(script: Path) -> set[str]:
 
 def determining(script: Path) -> set[str]:
     """What must stand in the stage's `deps`: the script and the modules that determine its result."""
-    modules = {name for name in imported_by(script) if (ROOT / name).stat().st_size > 0}
+    reached = _reached(script, NO_PART_OF_A_RESULT)
+    modules = {name for name in reached if (ROOT / name).stat().st_size > 0}
     return {script.relative_to(ROOT).as_posix(), *modules} - NO_PART_OF_A_RESULT
 
 

@@ -41,12 +41,6 @@ class Evaluation:
     curve: dict[int, float]
 
     @property
-    def tracked(self) -> dict[str, Any]:
-        """The metrics, and each class's accuracy."""
-        kind = "class" if "accuracy" in self.metrics else "class_validation"
-        return {**self.metrics, **{f"{kind}/{name}": accuracy for name, (accuracy, _, _) in self.by_class.items()}}
-
-    @property
     def by_class(self) -> dict[str, tuple[float, float, float]]:
         """Each class's accuracy and the ends of its 95 % interval."""
         found = {}

@@ -15,17 +15,14 @@ CHOOSING = "accuracy_validation"  # what trainings are chosen by: never by the a
 COLUMNS_AT_MOST = 8  # of parameters: more do not fit a screen
 
 
-def write(mlflow: Any, experiment: str, stage_tag: str) -> None:
+def write(client: Any, experiment: str, stage_tag: str) -> None:
     """Put the view on the experiment, with a column for each set measured and each setting that differs.
 
     Trainings are found by their tag `stage_tag`. Writing the same view again changes nothing.
     """
-    trainings = mlflow.search_runs(
-        [experiment], f"tags.`{stage_tag}` = 'train'", max_results=1000, output_format="list"
-    )
+    trainings = client.search_runs([experiment], f"tags.`{stage_tag}` = 'train'", max_results=1000)
     names = {name for run in trainings for name in run.data.metrics}
     sets = sorted(name.removesuffix(f"/{CHOOSING}") for name in names if name.endswith(f"/{CHOOSING}"))
-    client = mlflow.MlflowClient()
     tags = client.get_experiment(experiment).tags
     wanted = {
         "mlflow.experimentKind": "custom_model_development",  # the pages for training, not those for chats

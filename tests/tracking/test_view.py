@@ -9,7 +9,7 @@ from typing import Any
 import mlflow
 import pytest
 
-from ganpipe import comparison
+from ganpipe.tracking import view as comparison
 
 STAGE = "ganpipe.stage"
 
@@ -40,7 +40,7 @@ def test_a_column_for_the_accuracy_its_controls_and_each_setting_that_differs_be
     log(experiment, "train", {"train.steps": 100, "train.width": 32}, accuracy_validation=0.6, loss=1)
     log(experiment, "train", {"train.steps": 200, "train.width": 32, "train.ema": 0.9}, accuracy_validation=0.7)
     log(experiment, "dedupe", {"train.steps": 200, "train.width": 64})
-    comparison.write(mlflow, experiment, STAGE)
+    comparison.write(mlflow.MlflowClient(), experiment, STAGE)
     state = view(experiment)
     assert state["selectedColumns"] == [
         "metrics.`cifar10/accuracy_validation`",
@@ -57,7 +57,7 @@ def test_a_column_for_the_accuracy_its_controls_and_each_setting_that_differs_be
 
 def test_the_first_charts_are_the_accuracy_and_what_was_different(experiment: str) -> None:
     log(experiment, "train", {"train.steps": 100}, accuracy_validation=0.6)
-    comparison.write(mlflow, experiment, STAGE)
+    comparison.write(mlflow.MlflowClient(), experiment, STAGE)
     charts = view(experiment)["compareRunCharts"]
     assert [(chart["type"], chart["displayName"]) for chart in charts[:3]] == [
         ("BAR", "cifar10/accuracy_validation"),
@@ -69,7 +69,7 @@ def test_the_first_charts_are_the_accuracy_and_what_was_different(experiment: st
 
 
 def test_nothing_tracked_yet_gives_a_view_too(experiment: str) -> None:
-    comparison.write(mlflow, experiment, STAGE)
+    comparison.write(mlflow.MlflowClient(), experiment, STAGE)
     assert view(experiment)["selectedColumns"] == []
 
 
@@ -78,5 +78,5 @@ def test_many_sets_and_settings_fit_a_tag(experiment: str) -> None:
         with mlflow.start_run(experiment_id=experiment, tags={STAGE: "train"}):
             mlflow.log_params({f"section.a_setting_with_a_long_name_{n}": value for n in range(100)})
             mlflow.log_metrics({f"a_set_with_a_long_name_{n}/accuracy_validation": value for n in range(12)})
-    comparison.write(mlflow, experiment, STAGE)
+    comparison.write(mlflow.MlflowClient(), experiment, STAGE)
     assert len(view(experiment)["selectedColumns"]) == 4 * 12 + comparison.COLUMNS_AT_MOST

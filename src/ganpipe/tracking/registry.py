@@ -1,0 +1,88 @@
+"""Trained models in MLflow: logged so that they can be served, and registered so that the best one has a name."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+REGISTERED = "ganpipe-default"
+BEST = "best"  # the alias of the version with the highest validation accuracy: never of that on a test set
+NEEDED = ("torch", "safetensors", "pydantic", "pyyaml", "numpy", "pillow", "mlflow")  # to serve a model
+EXAMPLES = 4  # of z, beside the model
+
+
+def log_model(mlflow: ModuleType, store: str, run: str, folder: Path) -> None:
+    """Log the generator in that folder as the run's model, with its signature, unless the run has one."""
+    from importlib.metadata import version
+
+    import ganpipe
+    from ganpipe.models.dcgan import ARCHITECTURES
+    from ganpipe.models.store import load_config
+
+    if _model_of(mlflow.MlflowClient(store), run) is not None:
+        return
+    config = load_config(folder)["generator"]
+    latent, side = config["latent"], ARCHITECTURES[config["architecture"]].size
+    schema, spec = mlflow.types.Schema, mlflow.types.TensorSpec
+    signature = mlflow.models.ModelSignature(
+        schema([spec(np.dtype(np.float32), (-1, latent))]),
+        schema([spec(np.dtype(np.uint8), (-1, side, side, 3))]),
+    )
+    with _fluent(mlflow, store), mlflow.start_run(run_id=run):
+        mlflow.pyfunc.log_model(
+            name="generator",
+            python_model=str(Path(str(ganpipe.__file__)).with_name("serving.py")),
+            artifacts={"model": str(folder)},
+            code_paths=[str(Path(str(ganpipe.__file__)).parent)],
+            signature=signature,
+            input_example=np.random.default_rng(0).uniform(-1, 1, (EXAMPLES, latent)).astype(np.float32),
+            pip_requirements=[f"{name}=={version(name)}" for name in NEEDED],
+        )
+
+
+def register(client: Any, training: str, labelled: str, figures: dict[str, float]) -> None:
+    """Make the training's model a version, note its figures on the set, and move `best` to the best version.
+
+    `figures` are `validation` and, where the test set was looked at, `test`.
+    """
+    model = _model_of(client, training)
+    if model is None:
+        return
+    if not client.search_registered_models(f"name = '{REGISTERED}'"):
+        about = "Generators; beside that of the version `best` stands the best discriminator"
+        client.create_registered_model(REGISTERED, description=about)
+    versions = client.search_model_versions(f"name = '{REGISTERED}'")
+    mine = next((version for version in versions if version.run_id == training), None)
+    if mine is None:
+        mine = client.create_model_version(REGISTERED, f"models:/{model}", training, model_id=model)
+        versions.append(mine)
+    tag = f"accuracy_validation.{labelled}"
+    client.set_model_version_tag(REGISTERED, mine.version, tag, repr(figures["validation"]))
+    mine.tags[tag] = repr(figures["validation"])
+    rated = [version for version in versions if tag in version.tags]
+    best = max(rated, key=lambda version: (float(version.tags[tag]), -int(version.version)))
+    client.set_registered_model_alias(REGISTERED, BEST, best.version)
+
+
+@contextmanager
+def _fluent(mlflow: ModuleType, store: str) -> Iterator[None]:
+    """MLflow's functions go to that store. Its `set_tracking_uri` sets a variable that other processes read."""
+    named = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(store)
+    try:
+        yield
+    finally:
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+        if named is not None:
+            os.environ["MLFLOW_TRACKING_URI"] = named
+
+
+def _model_of(client: Any, run: str) -> str | None:
+    """The id of the model that the run has logged."""
+    outputs = client.get_run(run).outputs
+    models = outputs.model_outputs if outputs is not None else []
+    return str(models[0].model_id) if models else None

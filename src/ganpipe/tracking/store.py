@@ -1,0 +1,53 @@
+"""Where runs are kept, and by which tags they are found."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from types import ModuleType
+
+from ganpipe import files
+
+EXPERIMENT = "ganpipe"
+STAGE, MODEL, IMAGES = "ganpipe.stage", "ganpipe.model", "ganpipe.images"  # tags: of what, by checksums
+MADE = "ganpipe.made"  # the checksum of the images that a data stage made, as the tags of its readers have it
+KEY, JOURNAL = "ganpipe.key", "ganpipe.journal"  # of settings and inputs together; of one run
+
+
+def store_uri() -> str:
+    """MLFLOW_TRACKING_URI, or SQLite at the DVC root."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{files.project_root() / 'mlflow.db'}"
+
+
+def is_server(store: str) -> bool:
+    """Whether it is one that other machines may write to, too."""
+    return store.startswith(("http://", "https://"))
+
+
+def artefacts_of(store: str) -> str | None:
+    """Where artefacts of a store without a server go; a server says so itself."""
+    return None if is_server(store) else (files.project_root() / "mlartifacts").as_uri()
+
+
+def find_experiment() -> str | None:
+    """The id of the experiment in the store, or None where nothing has been tracked yet."""
+    import mlflow
+
+    found = mlflow.MlflowClient(make_store(mlflow, store_uri())).get_experiment_by_name(EXPERIMENT)
+    return None if found is None else str(found.experiment_id)
+
+
+def make_store(mlflow: ModuleType, uri: str) -> str:
+    """`uri`, with its SQLite file made where there is none, whole or not at all.
+
+    MLflow makes a database in hundreds of migrations, and refuses one in which they were cut short.
+    """
+    path = Path(uri.removeprefix("sqlite:///"))
+    if uri.startswith("sqlite:///") and not path.exists():
+        draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            mlflow.MlflowClient(f"sqlite:///{draft}").search_experiments()
+            with suppress(FileExistsError):  # another process was first
+                os.link(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
+    return uri

@@ -1,0 +1,127 @@
+"""Bring MLflow up to date with the files: what could not be delivered, and what DVC brought back without running it."""
+
+import hashlib
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import yaml
+
+from ganpipe.corpus.shards import Images
+from ganpipe.errors import UserError
+from ganpipe.models.store import load_config
+from ganpipe.settings import read_params
+from ganpipe.tracking import journal, told
+from ganpipe.tracking.delivery import Delivery, import_mlflow, reason, sweep
+from ganpipe.tracking.journal import Journal
+from ganpipe.tracking.run import STAGES, Run, begin, flat, key_of, upstream
+from ganpipe.tracking.store import EXPERIMENT, KEY, make_store, store_uri
+
+LOCK = Path("dvc.lock")
+
+
+class Locked(NamedTuple):
+    """A stage of dvc.lock whose outputs are here."""
+
+    name: str  # also of one set: evaluate@cifar10
+    settings: dict[str, Any]  # of its section and those before it, by `section.name`
+    inputs: dict[str, str]
+    parent_of: str | None  # the checksum of the weights that were measured
+
+    @property
+    def stage(self) -> str:
+        """Its name without that of a set."""
+        return self.name.partition("@")[0]
+
+    @property
+    def key(self) -> str:
+        """By which its run is known."""
+        return key_of(self.stage, self.inputs, self.settings)
+
+
+def sync() -> tuple[int, list[str]]:
+    """How many runs were brought up to date, and the stages for which one was made. UserError where MLflow fails."""
+    read_params()  # or this is no project's folder
+    mlflow = import_mlflow()
+    if mlflow is None:
+        raise UserError("there is no MLflow to bring anything to: pip install 'ganpipe[pipeline]'")
+    store = store_uri()
+    try:
+        count = sweep(mlflow)
+        client = mlflow.MlflowClient(make_store(mlflow, store))
+        missing = [stage for stage in locked() if not _is_there(client, stage.key)]
+        for stage in missing:
+            _restore(mlflow, store, stage)
+    except (mlflow.exceptions.MlflowException, OSError) as error:
+        raise UserError(f"MLflow at {store} does not take it ({reason(error)}): run `make sync` again later") from None
+    return count, [stage.name for stage in missing]
+
+
+def locked() -> Iterator[Locked]:
+    """The stages of dvc.lock whose outputs are here, in their order, with the settings that they were made with."""
+    held = yaml.safe_load(LOCK.read_text(encoding="utf-8"))["stages"] if LOCK.exists() else {}
+    known = {name: entry for name, entry in held.items() if name.partition("@")[0] in STAGES}
+    sections: dict[str, Any] = {}
+    for name in sorted(known, key=lambda name: (STAGES.index(name.partition("@")[0]), name)):
+        stage, _, labelled = name.partition("@")
+        sections[stage] = known[name]["params"]["params.yaml"][stage]
+        if not all(map(_is_here, known[name]["outs"])):
+            continue
+        settings, parent = flat(upstream(sections, stage)), None
+        if stage == "evaluate":
+            weights = Path(sections[stage]["weights"] or told.GAN)
+            checksums = load_config(weights)["sha256"]
+            parent = checksums["discriminator"]
+            measured = checksums["discriminator_average" if sections[stage]["average"] else "discriminator"]
+            inputs = {"evaluation": Images(told.EVALUATION / labelled).digest, "weights": measured}
+        elif stage == "train":
+            inputs = {"processed": Images(told.PROCESSED).digest}
+        else:
+            raw = {"raw": Images(told.RAW / sections["download"]["name"]).digest}
+            inputs = {} if stage == "download" else raw
+        yield Locked(name, settings, inputs, parent)
+
+
+def _is_here(out: dict[str, Any]) -> bool:
+    """Whether an output is there, and a file is the one that the lock names."""
+    path = Path(out["path"])
+    if path.is_file():
+        return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() == out["md5"]
+    return path.is_dir()
+
+
+def _is_there(client: Any, key: str) -> bool:
+    """Whether the store has a finished run of it."""
+    found = client.get_experiment_by_name(EXPERIMENT)
+    wanted = f"tags.`{KEY}` = '{key}' and attributes.status = 'FINISHED'"
+    return found is not None and bool(client.search_runs([found.experiment_id], wanted, max_results=1))
+
+
+def _restore(mlflow: ModuleType, store: str, stage: Locked) -> None:
+    """Make the run of a stage from its files."""
+    noting = Journal(journal.root() / f"{stage.key}-{uuid.uuid4().hex[:8]}")
+    noting.take()
+    run, settings = Run(noting), stage.settings
+    of_training = f"width {settings.get('train.width')}, {settings.get('train.steps')} steps"
+    name = of_training if stage.name == "train" else stage.name
+    begin(run, noting, stage.stage, name, stage.inputs, stage.parent_of, settings)
+    run.tags({"ganpipe.synced": "true"})  # so its times are those of this, not of the work
+    if stage.stage == "evaluate":
+        labelled = stage.name.partition("@")[2]
+        told.evaluation(run, labelled, Images(told.EVALUATION / labelled))
+    elif stage.stage == "train":
+        told.way(run)
+        told.training(run, Images(told.PROCESSED))
+    elif stage.stage == "dedupe":
+        told.dedupe(run)
+    else:
+        raw = told.RAW / settings["download.name"]
+        told.data(run, stage.stage, raw if stage.stage == "download" else told.PROCESSED)
+    run.note("end", status="FINISHED")
+    try:
+        Delivery(noting, mlflow, store).all()
+        noting.close(remove=True)
+    finally:
+        noting.close()

@@ -1,0 +1,73 @@
+"""What each stage tells of itself, read from the files that it wrote: at once, or when they are brought in later."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+from ganpipe.corpus.shards import Images
+from ganpipe.tracking.run import Run
+from ganpipe.tracking.store import MODEL
+
+GRAPH = (Path("params.yaml"), Path("dvc.yaml"), Path("dvc.lock"))
+METRICS, PLOTS = Path("metrics"), Path("plots")
+RAW, EVALUATION, DEDUPED = Path("data/raw"), Path("data/evaluation"), Path("data/deduped")
+PROCESSED, GAN = Path("data/processed"), Path("models/gan")
+
+
+def data(run: Run, stage: str, out: Path) -> None:
+    """Of `download` and `preprocess`: their counts, and by which checksum their readers know what they made."""
+    run.metrics(_figures(METRICS / f"{stage}.json"))
+    run.made(Images(out).digest)
+
+
+def dedupe(run: Run) -> None:
+    """Of `dedupe`: its counts, pictures and the review page."""
+    run.metrics(_figures(METRICS / "dedupe.json"))
+    for name, picture in (("duplicates", "groups.png"), ("calibration", "calibration.png")):
+        if (DEDUPED / picture).exists():
+            run.picture(name, DEDUPED / picture)
+    run.artefact(DEDUPED, "deduped")
+
+
+def way(run: Run) -> None:
+    """Of a training that nobody watched: its curves, and samples by step."""
+    with (PLOTS / "train.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            run.tick({name: float(value) for name, value in row.items() if value})
+    for picture in sorted((GAN / "samples").glob("step-*.png")):
+        run.picture("samples", picture, int(picture.stem.removeprefix("step-")))
+
+
+def training(run: Run, images: Images) -> None:
+    """Of `train`: what it read and made."""
+    run.reads("training", images)
+    run.tags({MODEL: _figures(GAN / "config.json")["sha256"]["discriminator"]})
+    run.artefact(GAN, "gan")
+    for path in filter(Path.exists, GRAPH):
+        run.artefact(path, "graph")
+    run.model(GAN)
+
+
+def evaluation(run: Run, name: str, labelled: Images) -> None:
+    """Of `evaluate` on one set: figures, also by class and by step, and pictures."""
+    run.reads("evaluation", labelled)
+    figures, folder = _figures(METRICS / "evaluate" / f"{name}.json"), PLOTS / "evaluate" / name
+    kind = "class" if "accuracy" in figures else "class_validation"
+    by_class = {f"{kind}/{row['class']}": float(row["accuracy"]) for row in _rows(folder / "classes.csv")}
+    # Figures without a test set do not mix with those of another setting that had one.
+    run.metrics({**figures, **by_class}, f"{name}/", None if "accuracy" in figures else f"{name}/accuracy")
+    steps = {int(row["step"]): float(row["accuracy_validation"]) for row in _rows(folder / "steps.csv")}
+    if len(steps) > 1:
+        run.curve(f"{name}/accuracy_validation_by_step", steps)
+    run.artefact(folder, name)
+    run.measured(name, figures)
+
+
+def _figures(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))

@@ -1,0 +1,260 @@
+"""Against a real MLflow server that is not there, dies, and comes back; and stages that are killed with SIGKILL."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import mlflow
+import pytest
+from PIL import Image
+
+from ganpipe.tracking import delivery as module
+from ganpipe.tracking import journal, registry
+from ganpipe.tracking.delivery import sweep
+from ganpipe.tracking.run import track
+from ganpipe.tracking.store import MODEL
+from support.graph import ROOT
+
+
+class Server:
+    """An MLflow server that can be killed and started again on what it had."""
+
+    def __init__(self, folder: Path, store: Path) -> None:
+        shutil.copy(store, folder / "server.db")
+        self.folder = folder
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        store = ["--backend-store-uri", f"sqlite:///{self.folder}/server.db", "--artifacts-destination", "artefacts"]
+        place = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
+        command = [sys.executable, "-m", "mlflow", "server", *store, *place]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, start_new_session=True)
+        for _ in range(1200):
+            if self.answers():
+                return
+            assert self.process.poll() is None, (self.folder / "log").read_text()
+            time.sleep(0.1)
+
+    def answers(self) -> bool:
+        try:
+            return bool(httpx.get(f"{self.url}/health", trust_env=False).is_success)
+        except httpx.HTTPError:
+            return False
+
+    def kill(self) -> None:
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+            while self.answers():  # its workers die after it
+                time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[Server]:
+    made = Server(tmp_path_factory.mktemp("server"), empty_store)
+    yield made
+    made.kill()
+
+
+@pytest.fixture(autouse=True)
+def _project(monkeypatch: pytest.MonkeyPatch, empty_store: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("ERROR", "urllib3")
+    shutil.copy(ROOT / "params.yaml", "params.yaml")
+    Path(".dvc").mkdir()
+    shutil.copy(empty_store, "mlflow.db")
+    Image.new("RGB", (4, 4), "red").save("red.png")
+    monkeypatch.setattr(module, "QUIET", 0.05)
+    monkeypatch.setattr(module, "LONGEST_PAUSE", 0.2)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+
+
+def tell(steps: int = 5, wait: float = 0.0, inputs: str = "abc") -> None:
+    """A training as a stage tells it."""
+    with track("train", {"processed": inputs}, name="told") as run:
+        for step in range(steps):
+            run.tick({"step": step, "loss_d": step / 7})
+            run.picture("samples", Path("red.png"), step)
+            time.sleep(wait)
+        run.metrics({"accuracy": 0.5})
+        run.artefact(Path("params.yaml"), "graph")
+
+
+def told(client: mlflow.MlflowClient, run: Any, steps: int = 5) -> None:
+    """All of it is there, once."""
+    history = client.get_metric_history(run.info.run_id, "train/loss_d")
+    assert [(point.step, point.value) for point in history] == [(step, step / 7) for step in range(steps)]
+    assert len({point.timestamp for point in history}) > 1 or steps < 3  # true times, not those of the delivery
+    assert [point.value for point in client.get_metric_history(run.info.run_id, "accuracy")] == [0.5]
+    pictures = Counter(item.path.split("+")[2] for item in client.list_artifacts(run.info.run_id, "images"))
+    assert len(pictures) == steps and set(pictures.values()) == {2}  # each with a thumbnail
+    assert [item.path for item in client.list_artifacts(run.info.run_id, "graph")] == ["graph/params.yaml"]
+    assert run.info.status == "FINISHED"
+    assert run.data.params["train.width"] == "32"
+
+
+def runs(uri: str) -> tuple[mlflow.MlflowClient, list[Any]]:
+    client = mlflow.MlflowClient(uri)
+    experiment = client.get_experiment_by_name("ganpipe")
+    found = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"]) if experiment else []
+    return client, list(found)
+
+
+def test_a_server_that_is_down_costs_nothing_and_gets_all_of_it_later(
+    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.kill()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
+    monkeypatch.setattr(module, "PATIENCE", 0.5)
+    tell(wait=0.01)
+    said = capsys.readouterr().err
+    assert "MLflow does not take it" in said or "make sync" in said
+    Path("red.png").unlink()  # what the run named is kept for it
+    (noting,) = journal.root().iterdir()
+    server.start()
+    assert sweep(mlflow) == 1
+    client, (run,) = runs(server.url)
+    told(client, run)
+    assert not noting.exists()
+    assert sweep(mlflow) == 0
+    assert len(runs(server.url)[1]) == 1
+
+
+def test_a_server_that_dies_midway_and_comes_back_has_each_point_once(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if server.process is None:
+        server.start()
+    before = len(runs(server.url)[1])
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
+    monkeypatch.setattr(module, "PATIENCE", 60.0)
+    working = threading.Thread(target=tell, args=(40, 0.1, "xyz"))
+    working.start()
+    while len(runs(server.url)[1]) == before:
+        time.sleep(0.1)
+    time.sleep(0.5)
+    server.kill()
+    server.start()
+    working.join()
+    sweep(mlflow)
+    client, found = runs(server.url)
+    assert len(found) == before + 1
+    told(client, found[-1], 40)
+
+
+CHILD = """
+import sys, time
+from pathlib import Path
+from ganpipe.tracking import delivery
+delivery.QUIET = 0.05
+from ganpipe.tracking.run import track
+with track("train", {"processed": "abc"}, name="told") as run:
+    for step in range(30):
+        run.tick({"step": step, "loss_d": step / 7})
+        run.picture("samples", Path("red.png"), step)
+        time.sleep(0.05)
+    run.metrics({"accuracy": 0.5})
+    run.artefact(Path("params.yaml"), "graph")
+"""
+
+
+def test_kills_leave_no_run_at_work_and_the_stage_goes_on_in_its_run() -> None:
+    uri = f"sqlite:///{Path.cwd()}/mlflow.db"
+    for kill in range(4):
+        child = subprocess.Popen([sys.executable, "-c", CHILD], stderr=subprocess.DEVNULL)
+        wanted = 6 * (kill + 1)
+        while child.poll() is None:
+            paths = list(journal.root().glob("*/events.jsonl")) if journal.root().exists() else []
+            if paths and paths[0].read_bytes().count(b'"tick"') >= wanted:
+                break
+            time.sleep(0.01)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        sweep(mlflow)  # as the next run of any stage does, or `make sync`
+        client, (run,) = runs(uri)
+        assert run.info.status == "KILLED"
+        assert sweep(mlflow) == 0  # it is settled
+    subprocess.run([sys.executable, "-c", CHILD], check=True, stderr=subprocess.DEVNULL)
+    client, (run,) = runs(uri)
+    told(client, run, 30)
+    assert not list(journal.root().iterdir())
+
+
+def test_one_that_is_at_work_is_left_alone() -> None:
+    with track("train", {"processed": "abc"}) as run:
+        run.tick({"step": 1, "loss_d": 1.0})
+        time.sleep(0.5)
+        assert sweep(mlflow) == 0
+        _, (found,) = runs(f"sqlite:///{Path.cwd()}/mlflow.db")
+        assert found.info.status == "RUNNING"
+
+
+def test_a_finished_run_that_waits_is_not_gone_on_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.0)
+    monkeypatch.setattr(module.Courier, "run", lambda self: None)  # nothing is delivered
+    tell(2)
+    tell(2)
+    assert len(list(journal.root().iterdir())) == 2
+    assert sweep(mlflow) == 2
+    client, found = runs(f"sqlite:///{Path.cwd()}/mlflow.db")
+    assert len(found) == 2
+    for run in found:
+        told(client, run, 2)
+
+
+def test_a_run_that_somebody_deleted_is_told_anew() -> None:
+    uri = f"sqlite:///{Path.cwd()}/mlflow.db"
+    with pytest.raises(KeyboardInterrupt), track("train", {"processed": "abc"}, name="told") as run:
+        run.tick({"step": 0, "loss_d": 0.0})
+        raise KeyboardInterrupt
+    client, (gone,) = runs(uri)
+    client.delete_run(gone.info.run_id)
+    tell(3)
+    client, (run_,) = runs(uri)
+    assert run_.info.run_id != gone.info.run_id
+    assert [point.step for point in client.get_metric_history(run_.info.run_id, "train/loss_d")] == [0, 1, 2]
+
+
+def test_the_best_of_several_trainings_has_the_alias(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a worse one comes later; the test set decides nothing."""
+    uri = f"sqlite:///{Path.cwd()}/mlflow.db"
+    monkeypatch.setattr(registry, "log_model", _log_any_model)
+    for weights, validation, test in (("a", 0.6, 0.7), ("b", 0.8, 0.5), ("c", 0.7, 0.9)):
+        with track("train", {"processed": weights}, name=weights) as run:
+            run.tags({MODEL: weights})
+            run.note("model", folder="any")
+        with track("evaluate", {"weights": weights}, parent_of=weights) as run:
+            figures = {"accuracy_validation": validation, "accuracy": test, "accuracy_random_init": 0.4}
+            run.measured("digits", figures)
+    client, found = runs(uri)
+    parents = {run.info.run_name: run for run in found if run.data.tags["ganpipe.stage"] == "train"}
+    best = client.get_model_version_by_alias("ganpipe-default", "best")
+    assert best.run_id == parents["b"].info.run_id
+    assert parents["c"].data.metrics["best/accuracy_validation"] == 0.7
+    note = parents["b"].data.tags["mlflow.note.content"]
+    assert "**digits**: 50.0% on test, untrained 40.0%." in note
+
+
+def _log_any_model(client_of: Any, store: str, run: str, folder: Path) -> None:
+    client = mlflow.MlflowClient(store)
+    experiment = client.get_run(run).info.experiment_id
+    model = client.create_logged_model(experiment, "generator", source_run_id=run)
+    client.log_outputs(run, [mlflow.entities.LoggedModelOutput(model.model_id, 0)])
+    client.finalize_logged_model(model.model_id, "READY")

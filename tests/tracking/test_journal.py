@@ -1,0 +1,113 @@
+"""What was noted is there after any kill; who holds a journal holds it alone."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ganpipe.tracking import journal
+from ganpipe.tracking.journal import Journal
+
+
+@pytest.fixture
+def noting() -> Journal:
+    made = Journal(journal.root() / "run")
+    assert made.take()
+    return made
+
+
+def test_events_come_back_in_order_with_their_times(noting: Journal) -> None:
+    for number in range(5):
+        noting.note("tick", row={"step": number})
+    events = list(noting.events())
+    assert [event["row"]["step"] for event in events] == list(range(5))
+    assert [event["at"] for event in events] == sorted(event["at"] for event in events)
+    assert [event["row"]["step"] for event in noting.events(3)] == [3, 4]
+
+
+@given(st.integers(0, 400))
+def test_what_is_cut_off_anywhere_loses_the_last_event_only(cut: int) -> None:
+    folder = Path(f"cut{os.urandom(4).hex()}")
+    writing = Journal(folder)
+    writing.take()
+    for number in range(6):
+        writing.note("tick", row={"step": number})
+    writing.close()
+    path = folder / "events.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:cut])
+    again = Journal(folder)
+    assert again.take()
+    kept = whole[:cut].count(b"\n")
+    again.note("tick", row={"step": 99})
+    assert [event["row"]["step"] for event in again.events()] == [*range(kept), 99]
+    again.close()
+
+
+def test_several_threads_write_whole_lines(noting: Journal) -> None:
+    def write() -> None:
+        for _ in range(100):
+            noting.note("tick", text="x" * 300)
+
+    threads = [threading.Thread(target=write) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    lines = (noting.folder / "events.jsonl").read_bytes().splitlines()
+    assert len(lines) == 400
+    assert all(json.loads(line)["text"] == "x" * 300 for line in lines)
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from ganpipe.tracking.journal import Journal
+noting = Journal(Path(sys.argv[1]))
+print(noting.take(), flush=True)
+time.sleep(60)
+"""
+
+
+def test_it_is_held_by_one_process_and_let_go_by_its_death(noting: Journal) -> None:
+    noting.note("begin")
+    assert list(journal.left()) == []  # also not by another opening of the same process
+    noting.close()
+    child = subprocess.Popen([sys.executable, "-c", HOLD, str(noting.folder)], stdout=subprocess.PIPE)
+    assert child.stdout is not None and child.stdout.readline() == b"True\n"
+    assert list(journal.left()) == []
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    child.stdout.close()
+    (left,) = journal.left()
+    assert left.folder == noting.folder
+    left.close(remove=True)
+    assert not noting.folder.exists()
+
+
+def test_files_are_kept_while_their_owner_goes_on(noting: Journal) -> None:
+    Path("gan").mkdir()
+    for name in ("a.txt", "b.txt"):
+        Path("gan", name).write_text(name)
+    picture, folder = noting.keep(Path("gan/a.txt")), noting.keep(Path("gan"))
+    some = noting.keep(Path("gan"), ("b.txt",))
+    for path in Path("gan").iterdir():
+        path.unlink()
+    assert (noting.folder / picture).read_text() == "a.txt"
+    assert sorted(path.name for path in (noting.folder / folder).iterdir()) == ["a.txt", "b.txt"]
+    assert [path.name for path in (noting.folder / some).iterdir()] == ["b.txt"]
+
+
+def test_how_far_it_is_delivered_survives(noting: Journal) -> None:
+    assert noting.delivered == {}
+    noting.deliver("sqlite:///x", "run", 3)
+    assert Journal(noting.folder).delivered == {"store": "sqlite:///x", "run": "run", "events": 3, "settled": False}
+    (noting.folder / "delivered.json").write_text("{half")
+    assert noting.delivered == {}
