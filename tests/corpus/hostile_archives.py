@@ -9,10 +9,10 @@ import random
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 
-from corpus.hostile import Input, altered, numbers
+from corpus.hostile import Input, Kind, altered, numbers
 from corpus.pictures import encode, noise
 
 PICTURE = encode(noise(1, 8, 9)[0])
@@ -25,7 +25,11 @@ OUTSIDE = (
     "/tmp/escaped.png",
     "a/../../escaped.png",
 )
-PACK = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lambda data: lzma.compress(data, preset=1)}
+PACK: dict[str, Callable[[bytes], bytes]] = {
+    "gz": gzip.compress,
+    "bz2": bz2.compress,
+    "xz": lambda data: lzma.compress(data, preset=1),
+}
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 
 
@@ -76,6 +80,7 @@ def record(key: bytes, value: bytes) -> bytes:
 
 PLAIN = header(b"a.png", len(PICTURE)) + padded(PICTURE)
 END = bytes(1024)
+SPARSE = {b"major": b"1", b"minor": b"0", b"realsize": b"9"}  # of a file with holes, whose map comes before its bytes
 
 
 @cache
@@ -128,9 +133,9 @@ def _traversing() -> Iterator[tuple[str, bytes]]:
             )
         inner = header(outside.replace(".png", ".tar").encode(), len(PLAIN + END)) + PLAIN + END
         yield f"an archive {outside}", inner + END
-    for kind in b"34567DKLMNSVXgx\0\x01\xff":
-        yield f"a member of kind {kind:#x}", header(b"a.png", 0, bytes([kind])) + PLAIN + END
-        yield f"a full member of kind {kind:#x}", header(b"a.png", 600, bytes([kind])) + bytes(1024) + PLAIN + END
+    for number in b"34567DKLMNSVXgx\0\x01\xff":
+        yield f"a member of kind {number:#x}", header(b"a.png", 0, bytes([number])) + PLAIN + END
+        yield f"a full member of kind {number:#x}", header(b"a.png", 600, bytes([number])) + bytes(1024) + PLAIN + END
 
 
 def _odd_headers() -> Iterator[tuple[str, bytes]]:
@@ -192,35 +197,22 @@ def _odd_headers() -> Iterator[tuple[str, bytes]]:
 
 def _packed() -> Iterator[tuple[str, bytes]]:
     """Bombs of compression."""
-    zeros = PLAIN + header(b"zeros.png", 64 << 20) + bytes(64 << 20) + END
+    zeros = PLAIN + header(b"zeros.png", 24 << 20) + bytes(24 << 20) + END
     for name, pack in PACK.items():
-        yield f"a picture of 64 MB of zeros, {name}", pack(zeros)
-    empty = b"".join(header(b"%d.png" % number) for number in range(150_000))
-    yield "150,000 empty files, gz", gzip.compress(empty + END, 1)
-    yield "150,000 folders, gz", gzip.compress(b"".join(header(b"%d" % n, 0, b"5") for n in range(150_000)) + END, 1)
-    yield "a PAX header of 300 MB, xz", PACK["xz"](header(b"pax", 300 << 20, b"x") + bytes(300 << 20) + PLAIN + END)
-    yield "a name of 300 MB, bz2", bz2.compress(header(b"", 300 << 20, b"L") + b"n" * (300 << 20) + PLAIN + END)
-    yield (
-        "a sparse map of 40 MB, gz",
-        gzip.compress(
-            extended(
-                record(b"GNU.sparse.major", b"1")
-                + record(b"GNU.sparse.minor", b"0")
-                + record(b"GNU.sparse.realsize", b"9")
-            )
-            + header(b"s.png", 40 << 20)
-            + padded(b"99999999\n" + b"0\n" * (20 << 20))
-            + END
-        ),
-    )
-    filters = [
-        {"id": lzma.FILTER_LZMA2, "dict_size": 1 << 30, "mode": lzma.MODE_FAST, "nice_len": 32, "mf": lzma.MF_HC3}
-    ]
-    small = [{**filters[0], "dict_size": 1 << 20}]
-    asked = bytearray(lzma.compress(tar(PICTURES), lzma.FORMAT_XZ, filters=small))
-    asked[asked.index(b"\x21\x01") + 2] = 40  # a dictionary of 4 GiB
-    asked[12 + 8 : 12 + 12] = numbers("<I", zlib.crc32(asked[12 : 12 + 8]))
-    yield "xz that asks for 4 GiB", bytes(asked)
+        yield f"a picture of 24 MB of zeros, {name}", pack(zeros)
+    empty = b"".join(header(b"%d.png" % number) for number in range(110_000))
+    yield "110,000 empty files, gz", gzip.compress(empty + END, 1)
+    yield "110,000 folders, gz", gzip.compress(b"".join(header(b"%d" % n, 0, b"5") for n in range(110_000)) + END, 1)
+    yield "a PAX header of 24 MB, xz", PACK["xz"](header(b"pax", 24 << 20, b"x") + bytes(24 << 20) + PLAIN + END)
+    yield "a name of 24 MB, bz2", bz2.compress(header(b"", 24 << 20, b"L") + b"n" * (24 << 20) + PLAIN + END)
+    sparse = extended(b"".join(record(b"GNU.sparse." + key, value) for key, value in SPARSE.items()))
+    zeros = sparse + header(b"s.png", 40 << 20) + padded(b"99999999\n" + b"0\n" * (20 << 20))
+    yield "a sparse map of 40 MB, gz", gzip.compress(zeros + END, 1)
+    filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 20}]
+    asking = bytearray(lzma.compress(tar(PICTURES), lzma.FORMAT_XZ, filters=filters))
+    asking[asking.index(b"\x21\x01") + 2] = 40  # a dictionary of 4 GiB
+    asking[20:24] = numbers("<I", zlib.crc32(asking[12:20]))
+    yield "xz that asks for 4 GiB", bytes(asking)
     whole = tar(PICTURES)
     for name, pack in PACK.items():
         yield f"two streams, {name}", pack(whole[:1000]) + pack(whole[1000:])
@@ -270,11 +262,11 @@ def _odd_zips() -> Iterator[tuple[str, bytes]]:
     yield "a comment with an end in it", whole[:-2] + numbers("<H", 22) + whole[-22:]
     yield "one name twice", zipped({"a.png": PICTURE, "A.png": PICTURE}).replace(b"A.png", b"a.png")
     for method in METHODS[1:]:
-        yield f"a picture cut short {method}", _lying(PICTURE, method, len(PICTURE) + 5)
-        yield f"a picture with more {method}", _lying(PICTURE, method, len(PICTURE) - 5)
+        yield f"a picture cut short {method}", lying(PICTURE, method, len(PICTURE) + 5)
+        yield f"a picture with more {method}", lying(PICTURE, method, len(PICTURE) - 5)
 
 
-def _lying(data: bytes, method: int, size: int) -> bytes:
+def lying(data: bytes, method: int, size: int) -> bytes:
     """Of a member that announces another size than it has."""
     whole = bytearray(zipped({"a.png": data}, method))
     for mark, place in ((b"PK\3\4", 22), (b"PK\1\2", 24)):
@@ -284,16 +276,16 @@ def _lying(data: bytes, method: int, size: int) -> bytes:
 
 
 def _zip_bombs() -> Iterator[tuple[str, bytes]]:
-    zeros = bytes(64 << 20)
+    zeros = bytes(24 << 20)
     for method in METHODS[1:]:
-        yield f"a picture of 64 MB of zeros {method}", zipped({"a.png": zeros}, method)
-        yield f"64 MB that are said to be 1000 {method}", _lying(zeros, method, 1000)
+        yield f"a picture of 24 MB of zeros {method}", zipped({"a.png": zeros}, method)
+        yield f"24 MB that are said to be 1000 {method}", lying(zeros, method, 1000)
     whole = zipped({"a.png": zeros})
     central, end = whole.index(b"PK\1\2"), whole.index(b"PK\5\6")
     entry = whole[central:end]
     for count in (3, 1000, 60_000):
         tail = numbers("<HHHHIIH", 0, 0, count, count, len(entry) * count, central, 0)
-        yield f"{count} names for the same 64 MB", whole[:central] + entry * count + b"PK\5\6" + tail
+        yield f"{count} names for the same 24 MB", whole[:central] + entry * count + b"PK\5\6" + tail
     yield "20,000 empty files", zipped({f"{number}.png": b"" for number in range(20_000)}, zipfile.ZIP_STORED)
     nested = zipped({"a.png": PICTURE})
     for _ in range(50):
@@ -348,7 +340,7 @@ def altered_shard(rng: random.Random) -> bytes:
 
 
 KINDS = (
-    ("tar", 0.08, made_tars, altered_tar),
-    ("zip", 0.08, made_zips, altered_zip),
-    ("webdataset", 0.04, made_shards, altered_shard),
+    Kind("tar", 0.08, made_tars, altered_tar),
+    Kind("zip", 0.08, made_zips, altered_zip),
+    Kind("webdataset", 0.04, made_shards, altered_shard),
 )

@@ -1,18 +1,25 @@
 """What hosts and lists say: lists of addresses, robots.txt, and answers to requests, byte by byte."""
 
+import asyncio
 import io
 import json
 import random
-from collections.abc import Iterator
-from functools import cache
+import socket
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache, partial
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from corpus.hostile import Input, altered
+from corpus.hostile import Input, Kind, altered
 from corpus.hostile_archives import PICTURE
 
 URLS = [f"http://example.org/{number}.png" for number in range(3)]
 AGAIN = b"\0AGAIN\0"  # in an answer: what follows is sent until the client has had enough
+ANOTHER = b"\0ANOTHER\0"  # in an answer: a number that no other answer has
+MOST_SECONDS, MOST_BYTES = 1.0, 64 << 20  # that an answer without end takes
 
 
 @cache
@@ -110,8 +117,8 @@ def made_lists(kind: str) -> Iterator[Input]:
         yield Input("", "odd addresses", odd)
     if kind == "list.parquet":
         for name, table in {
-            "60 million rows": pa.table({"url": pa.nulls(60_000_000, pa.string())}),
-            "20 times 40 MB": pa.table({"url": ["http://a/" + "x" * (40 << 20)] * 20}),
+            "5 million rows": pa.table({"url": pa.nulls(5_000_000, pa.string())}),
+            "20 times 12 MB": pa.table({"url": ["http://a/" + "x" * (12 << 20)] * 20}),
             "text that is none": pa.table({"url": pa.array([b"http://a/\xff"]).view(pa.string())}),
             "numbers": pa.table({"url": [1, 2]}),
             "times beyond all years": pa.table({"url": URLS, "at": pa.array([2**62] * 3, pa.timestamp("ms"))}),
@@ -139,7 +146,7 @@ def made_robots() -> Iterator[Input]:
         "many rules of stars": head + b"Disallow: /*a*a*a*a*b\n" * 20_000,
         "many rules": head + b"".join(b"Disallow: /%d\n" % number for number in range(40_000)),
         "many agents": b"".join(b"User-agent: a%d\n" % number for number in range(30_000)) + b"Disallow: /\n",
-        "agents and rules": b"".join(b"User-agent: a%d\n" % n for n in range(1000)) + b"Disallow: /%s\n" % b"x" * 1000,
+        "agents and rules": b"".join(b"User-agent: a%d\n" % n for n in range(300)) + b"Disallow: /%d\n" * 1000,
         "one line": b"x" * (1 << 20),
         "no text": bytes(range(256)) * 2000,
         "NUL": head + b"Disallow: /\0\nCrawl-delay: \0\n",
@@ -177,8 +184,6 @@ def made_answers() -> Iterator[Input]:
         "a header of 100 KB": f"X: {'x' * 100_000}\r\n{size}",
         "5,000 headers": "".join(f"X-{n}: x\r\n" for n in range(5000)) + size,
         "a name of 100 KB": f"{'x' * 100_000}: x\r\n{size}",
-        "headers without end": "X: x\r\n" + AGAIN.decode() + "X: x\r\n",
-        "a header without end": "X: " + AGAIN.decode() + "x" * 1000,
         "cookies": "".join(f"Set-Cookie: a{n}=b; Expires=x; Path=/\r\n" for n in range(100)) + size,
         "a cookie of odd bytes": f"Set-Cookie: \xff\x00=\x01;\r\n{size}",
         "headers of odd bytes": f"Last-Modified: \udcff\udcfe\r\nX-Robots-Tag: \udcff\r\n{size}",
@@ -211,6 +216,9 @@ def made_answers() -> Iterator[Input]:
         head = "Transfer-Encoding: chunked\r\nConnection: close"
         yield Input("", f"chunks of {chunks[:16]!r}", _answer(head, chunks + PICTURE))
         yield Input("", f"chunks of {chunks[:16]!r} second", _answer(head, b"4\r\n" + PICTURE[:4] + b"\r\n" + chunks))
+    yield Input("", "headers without end", b"HTTP/1.1 200 OK\r\n" + AGAIN + b"X: x\r\n" * 1000)
+    yield Input("", "a header without end", b"HTTP/1.1 200 OK\r\nX: " + AGAIN + b"x" * 10_000)
+    yield Input("", "a status without end", b"HTTP/1.1 200 " + AGAIN + b"x" * 10_000)
     chunked = "Transfer-Encoding: chunked"
     yield Input("", "chunks without end", _answer(chunked, AGAIN + b"4\r\nabcd\r\n" * 2000))
     yield Input("", "trailers without end", _answer(chunked, b"4\r\nabcd\r\n0\r\n" + AGAIN + b"X: x\r\n" * 1000))
@@ -275,21 +283,18 @@ def made_answers() -> Iterator[Input]:
         "file:///etc/passwd",
         "http://127.0.0.1:1/",
         "http://[::1]:80/",
-        "http://169.254.169.254/",
         "http://a:b@c/",
         "\udcff",
         "/" + "x" * 8000,
         "/\t/x",
         "?",
         "#",
-        "http://\u2100/",
         "data:,x",
         "http:x",
         "/a\x01b",
         "http://127.0.0.1:99999/",
-        "LOOP",
-        "CHAIN",
         "ITSELF",
+        "/" + ANOTHER.decode(),
     ]
     for to in places:
         yield Input(
@@ -304,11 +309,68 @@ def altered_answer(rng: random.Random) -> bytes:
     return altered([WHOLE, WHOLE, CHUNKED, CHUNKED], rng)
 
 
+@contextmanager
+def hosts(answers: Sequence[bytes]) -> Iterator[list[str]]:
+    """Addresses, two for each answer, on this machine alone: one that is answered with it, one whose robots.txt is."""
+    served = [each for answer in answers for each in ((NOTHING, answer), (answer, WHOLE))]
+    places = [f"127.{1 + number // 62_500}.{number // 250 % 250}.{1 + number % 250}" for number in range(len(served))]
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        listening = asyncio.run_coroutine_threadsafe(_serve(dict(zip(places, served, strict=True))), loop)
+        servers, port = listening.result()
+        yield [f"http://{place}:{port}/picture.png" for place in places]
+        for server in servers:
+            loop.call_soon_threadsafe(server.close)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+NOTHING = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+async def _serve(answers: dict[str, tuple[bytes, bytes]]) -> tuple[list[asyncio.Server], int]:
+    """By address the answers to a request for its robots.txt, and to any other."""
+    counted = iter(range(1_000_000))
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            robots, other = answers[writer.get_extra_info("sockname")[0]]
+            data = robots if head.startswith(b"GET /robots.txt") else other
+            first, again, rest = data.replace(ANOTHER, b"%d" % next(counted)).partition(AGAIN)
+            writer.write(first)
+            sent, ends = 0, time.monotonic() + MOST_SECONDS
+            while again and sent < MOST_BYTES and time.monotonic() < ends:
+                writer.write(rest)
+                sent += len(rest)
+                await writer.drain()
+            await writer.drain()
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            pass  # the client has had enough
+        finally:
+            writer.close()
+
+    servers: list[asyncio.Server] = []
+    port = 0
+    for place in answers:
+        listening = socket.create_server((place, port), backlog=16)
+        port = listening.getsockname()[1]
+        servers.append(await asyncio.start_server(answer, sock=listening))
+    return servers, port
+
+
 KINDS = (
     *(
-        (kind, 0.01, lambda kind=kind: made_lists(kind), lambda rng, kind=kind: altered_list(kind, rng))
+        Kind(kind, 0.01, partial(made_lists, kind), partial(altered_list, kind))
         for kind in ("txt", "csv", "jsonl", "list.parquet")
     ),
-    ("robots", 0.03, made_robots, altered_robots),
-    ("answer", 0.03, made_answers, altered_answer),
+    Kind("robots", 0.03, made_robots, altered_robots),
+    Kind("answer", 0.03, made_answers, altered_answer),
 )

@@ -8,7 +8,6 @@ That process is `python -m corpus.hostile_run`: it reads inputs from its standar
 import asyncio
 import json
 import os
-import resource
 import select
 import subprocess
 import sys
@@ -19,9 +18,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from corpus.hostile import Input
+from corpus.hostile import BATCH, Input
 
 PATIENCE = 60  # seconds for one input
+ROOM = 150 << 20  # bytes for reading a table, in place of 700 MiB, so that a bomb is soon made
 OUT, IN = Path("out"), Path("in")
 
 
@@ -34,13 +34,35 @@ class Outcome(NamedTuple):
     rejected: dict[str, int]  # reasons
     seconds: float
     peak: int  # bytes that the process has held at the most so far
+    inputs: int = 1  # of several, where they went together
 
 
 REFUSED = "refused: "  # an error that is documented; what is raised besides has none of these words before it
 
 
 def run(inputs: Iterable[Input], folder: Path) -> Iterator[Outcome]:
-    """In a process that works in `folder`; in another one after a death."""
+    """In a process that works in `folder`; in another one after a death. Answers of hosts come last, all together."""
+    answers: list[bytes] = []
+    yield from _run(_others(inputs, answers), folder)
+    if answers:
+        from corpus.hostile_hosts import hosts  # not above: the process below needs none of what that imports
+
+        with hosts(answers) as urls:
+            listed = [json.dumps({"url": url, "caption": "\ud800"}).encode() for url in urls]
+            for outcome in _run([Input("answers", "all of them", b"\n".join(listed))], folder):
+                yield outcome._replace(inputs=len(answers))
+
+
+def _others(inputs: Iterable[Input], answers: list[bytes]) -> Iterator[Input]:
+    """The inputs that are no answers of hosts; these go to the list."""
+    for each in inputs:
+        if each.kind == "answer":
+            answers.append(each.data)
+        else:
+            yield each
+
+
+def _run(inputs: Iterable[Input], folder: Path) -> Iterator[Outcome]:
     process = None
     for each in inputs:
         process = process or _start(folder)
@@ -86,8 +108,14 @@ def main() -> None:
         data = source.read(size)
         began = time.monotonic()
         came, images, rejected = _one(partial(handlers[kind], data))
-        seconds, peak = time.monotonic() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        sink.write(json.dumps([came, images, rejected, seconds, peak]).encode() + b"\n")
+        sink.write(json.dumps([came, images, rejected, time.monotonic() - began, _peak()]).encode() + b"\n")
+
+
+def _peak() -> int:
+    """Not getrusage's: that is the parent's, too, from before it became this program. 0 where it is not told."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)
 
 
 Came = tuple[int, dict[str, int]]  # images, and reasons why others are none
@@ -114,12 +142,10 @@ def _one(work: Callable[[], Came]) -> tuple[str, int, dict[str, int]]:
 
 
 def _handlers() -> dict[str, Handler]:
-    from corpus import hostile_tables
-
-    from ganpipe.corpus import unpack
+    from ganpipe.corpus import tables, unpack
     from support.settings import download_params
 
-    unpack.BATCH = hostile_tables.BATCH
+    unpack.BATCH, tables.ROOM = BATCH, ROOM
     params = download_params("archive", "in/input", contact="me@example.org")
     endings = {"tar": "tar", "zip": "zip", "webdataset": "tar", "parquet": "parquet", "lmdb": "mdb"}
     unpackers: dict[str, Callable[..., Any]] = {

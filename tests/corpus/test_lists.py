@@ -49,12 +49,26 @@ def test_repeated_and_unusable_entries_are_counted() -> None:
         ("l.jsonl", b"[1]\n", r"l\.jsonl, line 1: an object with a url is due"),
         ("l.jsonl", b'{"url": 3}\n', r"l\.jsonl, entry 1: it has no url"),
         ("l.parquet", b"PAR1", "no readable Parquet table"),
+        ("l.txt", b"http://a/" + b"x" * (17 << 20), "has a line of over 16,777,216 characters"),
+        ("l.jsonl", b'{"url": "' + b"x" * (17 << 20), "has a line of over 16,777,216 characters"),
     ],
 )
 def test_what_is_no_list_gets_a_sentence(name: str, content: bytes, sentence: str) -> None:
     Path(name).write_bytes(content)
     with pytest.raises(UserError, match=sentence):
         read(Path(name))
+
+
+def test_damage_in_a_table_gets_a_sentence() -> None:
+    urls = [f"http://example.org/{number}" for number in range(1000)]
+    pq.write_table(
+        pa.table({"url": urls}), "l.parquet", compression="gzip", write_statistics=False, use_dictionary=False
+    )
+    damaged = bytearray(Path("l.parquet").read_bytes())
+    damaged[60:90] = bytes(30)
+    Path("l.parquet").write_bytes(damaged)
+    with pytest.raises(UserError, match=r"l\.parquet is a damaged Parquet table"):
+        read(Path("l.parquet"))
 
 
 def test_a_missing_list_gets_a_sentence() -> None:

@@ -1,6 +1,7 @@
 """What is packed of the forms that images come in, end to end; folders are in test_download."""
 
 import io
+import json
 import os
 import tarfile
 from pathlib import Path
@@ -15,6 +16,7 @@ from ganpipe.corpus import pack as module
 from ganpipe.corpus.download import download
 from ganpipe.corpus.pack import by_folder
 from ganpipe.corpus.shards import Images
+from ganpipe.corpus.sources import Entry, Part
 from ganpipe.errors import UserError
 from support.settings import download_params
 
@@ -114,3 +116,31 @@ def test_what_cannot_be_packed_gets_a_sentence() -> None:
         with pytest.raises(UserError, match=sentence):
             download(download_params(name=form, path=path), OUT)
         assert not OUT.exists()
+
+
+def test_what_carries_many_bytes_is_checked_in_smaller_batches_or_from_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BATCH_BYTES", 1000)
+    large = encode(noise(1, 40, 40)[0])  # no batch may carry it
+    pictures = [*list(FILES.values())[:5], large, b"no image" * 500, large]
+    pq.write_table(pa.table({"image": pictures}), "t.parquet")
+    seen = []
+    check = module._check
+
+    def noted(entries: list[Entry], detector: str | None) -> list[module.Verdict]:
+        seen.append([entry.data for entry in entries])
+        return check(entries, detector)
+
+    monkeypatch.setattr(module, "_check", noted)
+    images = packed("parquet", "t.parquet")
+    assert len(images) == 7
+    assert [each["reason"] for each in images.manifest["rejected"]] == ["not an image"]
+    carried = [[len(data) for data in batch if isinstance(data, bytes)] for batch in seen]
+    assert all(sum(sizes[:-1]) <= 1000 and max(sizes, default=0) <= 1000 for sizes in carried)
+    assert sum(isinstance(data, Part) for batch in seen for data in batch) == 3
+    assert not list(Path(".ckpt").rglob("*"))  # and that file is gone
+
+
+def test_facts_that_are_no_text_are_kept_as_they_were_written() -> None:
+    facts = {"caption": "a rose \ud800", "\udfff": "é"}
+    images = packed("webdataset", shards("w.tar", {"a.png": FILES["00.png"], "a.json": json.dumps(facts).encode()}))
+    assert {key: next(images.facts(np.arange(1)))[key] for key in facts} == facts

@@ -1,6 +1,5 @@
 """Against real servers on this machine, one for each of several hosts: 127.0.0.1, 127.0.0.2, ..."""
 
-import asyncio
 import itertools
 import os
 import signal
@@ -20,7 +19,6 @@ from corpus.pictures import encode, names, noise
 from ganpipe.corpus import scrape as module
 from ganpipe.corpus.download import download
 from ganpipe.corpus.lists import Listed, Wanted
-from ganpipe.corpus.manners import Manners, Robots
 from ganpipe.corpus.scrape import Settings, scrape, source
 from ganpipe.corpus.shards import Images
 from ganpipe.corpus.sources import data
@@ -257,6 +255,16 @@ def test_waiting_for_a_hosts_turn_is_no_part_of_an_images_time(hosts: Hosts) -> 
     assert scrape(listed(*urls), OPEN._replace(deadline=0.3), FOLDER) == {"ok": 2}
 
 
+def test_an_image_has_its_time_for_all_its_redirects_together(hosts: Hosts) -> None:
+    def slowly(handler: Handler) -> None:
+        time.sleep(0.1)
+        number = int(handler.path[1:])
+        (redirect(f"/{number + 1}") if number < 4 else picture)(handler)
+
+    urls = [hosts.url(f"/{n}", slowly) for n in range(5)]
+    assert outcomes(urls[0], urls[4], settings=OPEN._replace(deadline=0.3)) == ["timed out", "ok"]
+
+
 def test_where_many_hosts_redirect_to_one_it_is_asked_one_thing_at_a_time(hosts: Hosts) -> None:
     asking: list[int] = []
 
@@ -267,23 +275,18 @@ def test_where_many_hosts_redirect_to_one_it_is_asked_one_thing_at_a_time(hosts:
         asking.pop()
 
     urls = []
-    for n in range(2, 10):
+    for n in range(2, 6):
         there = hosts.url(f"/{n}.png", one, host="127.0.0.10")
         urls.append(hosts.url(f"/{n}", redirect(there), host=f"127.0.0.{n}"))
-    assert scrape(listed(*urls), OPEN, FOLDER) == {"ok": 8}
+    assert scrape(listed(*urls), OPEN, FOLDER) == {"ok": 4}
 
 
-def test_a_host_is_one_whatever_its_schemes_and_ports_and_each_has_its_own_rules() -> None:
-    async def ask(url: str) -> Robots:
-        return Robots(200, "User-agent: *\nDisallow: /x" if url.startswith("https") else "")
-
-    manners = Manners(1, ask)
-    urls = ["http://a.org/x", "https://a.org/x", "http://a.org:8080/x", "http://b.org/x"]
-    assert len({id(manners.host(url)) for url in urls}) == 2
-    asyncio.run(manners.learn(urls[0]))
-    assert [manners.knows(url) for url in urls] == [True, False, False, False]
-    asyncio.run(manners.learn(urls[1]))
-    assert [manners.allowed(url) for url in urls[:2]] == [True, False]
+def test_a_host_that_is_busy_is_left_alone_for_a_while(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "WAIT_SECONDS", 0.2)
+    urls = [hosts.url("/busy", status(503), picture), *(hosts.url(f"/{n}", picture) for n in range(3))]
+    assert scrape(listed(*urls), OPEN, FOLDER) == {"ok": 4}
+    times = [at for at, _, path, _ in hosts.asked if path != "/robots.txt"]
+    assert times[1] - times[0] >= 0.14  # of whatever is asked next
 
 
 def test_a_host_that_asks_for_silence_gets_it_and_is_left_to_the_next_run_where_that_is_long(hosts: Hosts) -> None:
@@ -366,11 +369,21 @@ def test_what_is_missing_for_it_is_said() -> None:
         download_params("scrape", "l.txt", contact="me\nX-Evil: 1")
 
 
+def test_there_may_be_more_hosts_than_a_process_may_open_files(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Handler, "protocol_version", "HTTP/1.1")  # connections stay open
+    urls = [hosts.url(f"/{n}", picture, host=f"127.0.1.{host}") for n in range(2) for host in range(1, 81)]
+    Path("l.txt").write_text("\n".join(urls))
+    few = "import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n"
+    subprocess.run([sys.executable, "-c", few + CHILD, "l.txt", str(FOLDER)], check=True)
+    assert source("x", listed(*urls), FOLDER).total == 160
+    assert len(hosts.asked) == 240  # each once, and 80 times robots.txt
+
+
 CHILD = """
 import sys
 from pathlib import Path
 from ganpipe.corpus import lists, scrape
-settings = scrape.Settings("me@example.org", per_second=1000, deadline=5, private=True)
+settings = scrape.Settings("me@example.org", per_second=1000, connections=4, deadline=5, private=True)
 scrape.scrape(lists.read(Path(sys.argv[1])), settings, Path(sys.argv[2]))
 """
 

@@ -1,10 +1,15 @@
 """What a source lists is what lies in it, whatever else does; nothing hostile is read, written or followed."""
 
+import bz2
+import gzip
 import io
 import json
+import lzma
 import stat
 import tarfile
 import zipfile
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +142,26 @@ def test_compressed_members_that_are_damaged_or_of_an_unknown_form_are_named(met
         packed[packed.index(mark) + place] = 99
     Path("a.zip").write_bytes(packed)
     assert listed(sources.archive(Path("a.zip"), tmp_path))["1.png"] == "of an unknown compression"
+
+
+@pytest.mark.parametrize("form", ["gz", "bz2", "xz"])
+def test_streams_one_behind_the_other_are_one_archive(form: str, tmp_path: Path) -> None:
+    ways: dict[str, Callable[[bytes], bytes]] = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
+    pack = ways[form]
+    whole = tar(Path("a.tar"), PICTURES).read_bytes()
+    zeros = bytes(0 if form == "bz2" else 4096)  # as tapes have them
+    Path("b.tar").write_bytes(pack(whole[:700]) + (zeros if form == "xz" else b"") + pack(whole[700:]) + zeros)
+    assert listed(sources.archive(Path("b.tar"), tmp_path)) == PICTURES
+
+
+def test_an_archive_that_asks_for_gigabytes_to_be_unpacked_is_refused(tmp_path: Path) -> None:
+    asking = [{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 20}]
+    packed = bytearray(lzma.compress(tar(Path("a.tar"), PICTURES).read_bytes(), filters=asking))
+    packed[packed.index(b"\x21\x01") + 2] = 40  # 4 GiB
+    packed[20:24] = zlib.crc32(packed[12:20]).to_bytes(4, "little")
+    Path("b.tar").write_bytes(packed)
+    with pytest.raises(UserError, match=r"b\.tar is no readable tar or zip archive \(Memory usage limit exceeded\)"):
+        sources.archive(Path("b.tar"), tmp_path)
 
 
 @pytest.mark.parametrize("form", ["zip", "w:gz", "w:bz2", "w:xz"])

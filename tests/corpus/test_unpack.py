@@ -242,10 +242,23 @@ def test_labels_of_another_form_are_refused(kind: str) -> None:
 @pytest.mark.parametrize("form", [cifar10_binary, cifar10_pictures, svhn])
 @pytest.mark.parametrize(
     "archive",
-    [b"", b"<html>Sign in to the hotel's network</html>", gzip.compress(b"no tar"), gzip.compress(b""), b"\x1f\x8b"],
+    [
+        b"",
+        b"<html>Sign in to the hotel's network</html>",
+        gzip.compress(b"no tar", mtime=0),
+        gzip.compress(b"", mtime=0),
+        b"\x1f\x8b",
+    ],
 )
 def test_what_is_no_archive_is_refused(form: Unpack, archive: bytes) -> None:
     refuse(form, archive, r"archive\.tgz")
+
+
+def test_headers_of_any_length_are_refused() -> None:
+    head = tarfile.TarInfo("pax")
+    head.type, head.size = tarfile.XHDTYPE, 8 << 20
+    archive = gzip.compress(head.tobuf() + bytes(8 << 20) + bytes(1024))
+    refuse(cifar10_binary, archive, "is no readable archive: its headers are too long")
 
 
 def test_damage_within_a_member_is_refused() -> None:
@@ -362,7 +375,7 @@ def mnist_files(**contents: bytes) -> list[Path]:
     paths = []
     for name, data in {**held, **contents}.items():
         paths.append(Path(f"{name}.gz"))
-        paths[-1].write_bytes(gzip.compress(data))
+        paths[-1].write_bytes(gzip.compress(data, mtime=0))
     return paths
 
 

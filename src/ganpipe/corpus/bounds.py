@@ -15,7 +15,7 @@ if sys.platform == "linux":
 
     FREE, MOST = resource.getrlimit(resource.RLIMIT_DATA)
 
-ROOM = 900 << 20  # bytes, the file's own among them: a process that decodes holds some 100 MiB without any image
+ROOM = 840 << 20  # bytes, the file's own among them: the download stage holds up to 180 MiB without any image
 MAX_SCANS = 100  # of a JPEG, as libtiff has it: a progressive one has about ten, and each goes over all its pixels
 MAX_HEAD = 32 << 20  # bytes of a JPEG before its pixels: Pillow joins them again with each piece
 END, SCAN, LONELY = b"\xff\xd9", b"\xff\xda", range(0xD0, 0xDA)  # those that no length follows
@@ -51,7 +51,7 @@ def needed(image: ImageFile.ImageFile, data: bytes, turned: bool) -> int:
     if image.format == "WEBP":
         return 4 * size + 17 * pixels  # two canvases, and the frame, beside the image
     if image.format == "AVIF":
-        return size + (17 if image.mode == "RGBA" else 14) * pixels  # planes of up to 12 bits, and the frame
+        return size + (13 if image.mode == "RGBA" else 11) * pixels  # planes of 8 bits, and the frame
     if image.format == "PPM" and image.tile[0].codec_name != "raw":
         return size + 12 * pixels  # the frame, twice
     if isinstance(image, TiffImagePlugin.TiffImageFile) and image.info.get("compression") != "raw":
@@ -67,18 +67,24 @@ def needed(image: ImageFile.ImageFile, data: bytes, turned: bool) -> int:
     return size + int(each * pixels)
 
 
+def held() -> int:
+    """Bytes of memory that this process may write to: on Linux, and 0 elsewhere."""
+    if sys.platform != "linux":
+        return 0
+    with open("/proc/self/statm", "rb", buffering=0) as file:  # noqa: PTH123 (a tenth of what a Path takes)
+        return int(file.read(200).split()[5]) * resource.getpagesize()
+
+
 @contextmanager
-def limited(room: int) -> Iterator[None]:
-    """No more than `room` bytes beyond what this process holds now: who asks for more gets a MemoryError, or his own.
+def limited(most: int) -> Iterator[None]:
+    """Let this process hold no more than `most` bytes: who asks for more gets a MemoryError, or his library's own.
 
     On Linux, where no limit is set already; of the whole process, so that other threads are bound by it, too.
     """
     if sys.platform != "linux" or FREE != resource.RLIM_INFINITY:
         yield
         return
-    with open("/proc/self/statm", "rb", buffering=0) as file:  # noqa: PTH123 (a tenth of what a Path takes)
-        held = int(file.read(200).split()[5]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_DATA, (held + room, MOST))
+    resource.setrlimit(resource.RLIMIT_DATA, (most, MOST))
     try:
         yield
     finally:

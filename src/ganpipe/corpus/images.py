@@ -43,7 +43,7 @@ def decode(data: bytes, least: int | None = None) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of odd metadata and of sizes that are checked below
-            with bounds.limited(bounds.ROOM - len(data)):
+            with bounds.limited(bounds.held() + bounds.ROOM - len(data)):
                 return _rgb(bounds.prepared(data), least)
     except BrokenImage:
         raise

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 from ganpipe.errors import UserError
 
 COLUMNS = ("url", "URL", "image_url", "link", "TEXT_URL")  # by which the address goes, the first that is there
-LONGEST = 8192  # characters of an address
+LONGEST, LONGEST_LINE = 8192, 16 << 20  # characters of an address, and of a line that holds one
 
 
 class Wanted(NamedTuple):
@@ -37,7 +37,7 @@ def read(*paths: Path) -> Listed:
         count += 1
         url = plain(given)
         if url is None:
-            unusable.append(given)
+            unusable.append(given[:LONGEST])
         else:
             found.setdefault(url, Wanted(url, facts))
     if not found:
@@ -70,54 +70,51 @@ def plain(url: str) -> str | None:
 
 
 def _text(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    with path.open(encoding="utf-8-sig") as file:
-        for line in file:
-            if line.strip() and not line.lstrip().startswith("#"):
-                yield line.strip(), {}
+    for line in _lines(path):
+        if line.strip() and not line.lstrip().startswith("#"):
+            yield line.strip(), {}
 
 
 def _csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        yield from _columns(path, csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ","))
+    yield from _columns(path, csv.DictReader(_lines(path), delimiter="\t" if path.suffix.lower() == ".tsv" else ","))
 
 
 def _jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     def rows() -> Iterator[dict[str, Any]]:
-        with path.open(encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, start=1):
-                if not line.strip():
-                    continue
-                try:
-                    row = json.loads(line)
-                except (ValueError, RecursionError) as error:
-                    raise UserError(f"{path}, line {number}: not JSON: {error}") from None
-                if not isinstance(row, dict):
-                    raise UserError(f"{path}, line {number}: an object with a url is due, not {line[:40]!a}")
-                yield row
+        for number, line in enumerate(_lines(path), start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise UserError(f"{path}, line {number}: not JSON: {error}") from None
+            if not isinstance(row, dict):
+                raise UserError(f"{path}, line {number}: an object with a url is due, not {line[:40]!a}")
+            yield row
 
     yield from _columns(path, rows())
 
 
 def _parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    from ganpipe.corpus import tables
 
-    def rows() -> Iterator[dict[str, Any]]:
-        try:
-            with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches(4096):
-                    yield from batch.to_pylist()
-        except pa.ArrowException as error:
-            raise UserError(f"{path} is no readable Parquet table ({str(error).splitlines()[0]})") from None
+    table = tables.look(path)
+    yield from _columns(path, tables.rows(table, [name for name, kind in table.types.items() if tables.is_plain(kind)]))
 
-    yield from _columns(path, rows())
+
+def _lines(path: Path) -> Iterator[str]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        while line := file.readline(LONGEST_LINE):
+            if len(line) == LONGEST_LINE:
+                raise UserError(f"{path} has a line of over {LONGEST_LINE:,} characters: is it a list of addresses?")
+            yield line
 
 
 def _columns(path: Path, rows: Iterable[dict[Any, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
     for number, row in enumerate(rows, start=1):
         name = next((name for name in COLUMNS if row.get(name)), None)
         if name is None or not isinstance(row[name], str):
-            raise UserError(f"{path}, entry {number}: it has no url; columns are {', '.join(map(str, row))}")
+            raise UserError(f"{path}, entry {number}: it has no url; columns are {', '.join(map(str, row)):.200}")
         facts = {
             str(key): value
             for key, value in row.items()

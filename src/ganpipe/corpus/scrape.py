@@ -3,7 +3,9 @@
 import asyncio
 import ipaddress
 import random
+import resource
 import socket
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -118,7 +120,10 @@ class _Scrape:
         for url in waiting:
             self._send(_Errand(url, url, self.settings.deadline))
         connector = aiohttp.TCPConnector(
-            limit=self.settings.connections, resolver=_Resolver(self.settings.private), ttl_dns_cache=300
+            limit=self.settings.connections,
+            resolver=_Resolver(self.settings.private),
+            ttl_dns_cache=300,
+            force_close=len({self.manners.host(url) for url in waiting}) > _most_kept(),
         )
         timeout = aiohttp.ClientTimeout(total=None, connect=self.settings.deadline)
         # Nothing is inflated on the way: a few bytes may be gigabytes.
@@ -293,6 +298,12 @@ class _Resolver(AbstractResolver):
 
     async def close(self) -> None:
         await self._inner.close()
+
+
+def _most_kept() -> int:
+    """Hosts to whom connections may stay open between requests: half the files that this process may have open."""
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if most == resource.RLIM_INFINITY else most // 2
 
 
 def _facts(errand: _Errand, response: aiohttp.ClientResponse) -> dict[str, Any]:

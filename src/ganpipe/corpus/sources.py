@@ -14,26 +14,18 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, NamedTuple, TypeVar
+from typing import Any, BinaryIO, NamedTuple
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-
-from ganpipe.corpus import bounds, lmdbs, tars, zips
+from ganpipe.corpus import lmdbs, tables, tars, zips
 from ganpipe.corpus.images import BrokenImage
 from ganpipe.errors import UserError
 from ganpipe.progress import Progress
-
-T = TypeVar("T")
 
 MAX_FILE_BYTES = 400 << 20  # of one image file: pixels of more would not fit into memory beside it (bounds.ROOM)
 TOO_LARGE, DAMAGED = "file over 400 MiB", "damaged in its archive"
 MAX_RATIO, ALWAYS_ALLOWED = 100, 1 << 30  # times its size that an archive may unpack to, beyond so many bytes
 LEAST_ENTRY, ALWAYS_HELD = 16, 100_000  # bytes of an archive that an entry takes, beyond so many entries
 MAX_DICTIONARY = 256 << 20  # bytes that unpacking an xz archive may take
-ROWS, BATCH_BYTES = 256, 64 << 20  # of a table read at a time, at most
-TABLE_ROOM = 600 << 20  # bytes that reading them may take
 CHUNK = 1 << 20
 IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "ppm", "pgm", "jp2", "avif")
 
@@ -92,7 +84,7 @@ def archive(path: Path, scratch: Path) -> Source:
     for entries are read where they lie. UserError where it is neither, or a bomb.
     """
     try:
-        members = _zipped(path) if zipfile.is_zipfile(path) else _tarred(path, _decompressed(path, scratch))
+        members = _zipped(path) if zipfile.is_zipfile(path) else _tarred(path, _unpacked(path, scratch))
         visible = {_plain(name): held for name, held in members if not _hidden(_plain(name))}
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, OSError) as error:
         raise UserError(f"{path} is no readable tar or zip archive ({error}): fetch it again") from None
@@ -125,7 +117,8 @@ def _tarred(path: Path, plain: Path) -> Iterator[tuple[str, Held]]:
         for name, member in _members_within(file):
             entries += 1
             _refuse_bomb(path, 0, entries)
-            yield name, _held(plain.absolute(), member)
+            if not member.folder:
+                yield name, _held(plain.absolute(), member)
 
 
 def _members_within(file: BinaryIO) -> Iterator[tuple[str, tars.Member]]:
@@ -155,7 +148,7 @@ def _refuse_bomb(path: Path, unpacked: int, entries: int) -> None:
         raise UserError(f"{path} holds more entries than images would fit into {size:,} bytes: it is refused")
 
 
-def _decompressed(path: Path, scratch: Path) -> Path:
+def _unpacked(path: Path, scratch: Path) -> Path:
     """The tar archive itself, or what it unpacks to."""
     with path.open("rb") as file:
         head = file.read(6)
@@ -223,6 +216,8 @@ def _members(path: Path) -> list[tuple[str, Held, int | None, Part | None]]:
     try:
         with path.open("rb") as file:
             for member in tars.members(file):
+                if member.folder:
+                    continue
                 key, _, extension = member.name.rpartition("/")[2].partition(".")
                 key, extension = f"{member.name.rpartition('/')[0]}/{key}", extension.lower()
                 held = _held(path.absolute(), member)
@@ -256,74 +251,45 @@ def parquet(paths: Sequence[Path]) -> Source:
     A column `label` of whole numbers are the labels; what other columns hold is kept with each image. UserError where a
     table has no such column, or, while it is read, is found to be damaged or to unpack to far too much.
     """
-    tables = [_table(path) for path in paths]
-    labels = {label for table in tables if table.label is not None for label in _extremes(table.path, table.label)}
-    names = next((table.names for table in tables if table.names), [])
+    held = [_held_in(tables.look(path)) for path in paths]
+    labels = {label for each in held if each.label is not None for label in tables.extremes(each.table, each.label)}
+    names = next((each.names for each in held if each.names), [])
 
     def entries() -> Iterator[Entry]:
-        unpacked = 0
-        for table in tables:
-            for number, held in enumerate(_rows(table)):
-                entry = _row(f"{table.path.stem}/{number:09}", held, table)
-                unpacked += len(read(entry.data)) if entry.data else 0
-                _refuse_bomb(table.path, unpacked, 0)
+        for each in held:
+            path, unpacked = each.table.path, 0
+            for number, row in enumerate(tables.rows(each.table, each.columns)):
+                entry = _row(f"{path.stem}/{number:09}", row, each)
+                unpacked += len(entry.data) if isinstance(entry.data, bytes) else 0
+                _refuse_bomb(path, unpacked, 0)
                 yield entry
 
     classes = names if names and max(labels, default=0) < len(names) else _numbers(labels, f"{paths[0]}")
-    return Source(text(paths[0].stem), sum(table.rows for table in tables), entries, classes)
+    return Source(text(paths[0].stem), sum(each.table.rows for each in held), entries, classes)
 
 
-class _Table(NamedTuple):
-    path: Path
-    rows: int
+class _Held(NamedTuple):
+    """Where in a table images are."""
+
+    table: tables.Table
     columns: list[str]  # to be read
-    batch: int  # rows at a time
     image: str
     label: str | None
     names: list[str]  # of the classes, where they have any
 
 
-def _table(path: Path) -> _Table:
-    """What is known of a table before it is read."""
-    try:
-        with pq.ParquetFile(path) as file:
-            schema, about = file.schema_arrow, file.metadata
-            types = {name: schema.field(name).type for name in schema.names}
-            held = sum(about.row_group(number).total_byte_size for number in range(about.num_row_groups))
-            features = _features(schema.metadata or {})
-    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path} is no readable Parquet table ({_first_line(error)})") from None
-    if not 0 <= about.num_rows <= max(ALWAYS_HELD, path.stat().st_size // LEAST_ENTRY):
-        raise UserError(f"{path} holds {about.num_rows:,} rows, more than images would fit into it: it is refused")
-    images = [name for name, kind in types.items() if _holds_bytes(kind)]
+def _held_in(table: tables.Table) -> _Held:
+    images = [name for name, kind in table.types.items() if tables.holds_bytes(kind)]
     if not images:
-        raise UserError(f"{path} has no column of images, bytes or a struct with bytes in it: {', '.join(types)}")
+        known = ", ".join(table.types)
+        raise UserError(f"{table.path} has no column of images, bytes or a struct with bytes in it: {known:.200}")
     image = "image" if "image" in images else images[0]
-    label = next((name for name in ("label", "labels") if name in types and pa.types.is_integer(types[name])), None)
-    described = features.get(label or "")
+    columns = [name for name, kind in table.types.items() if name == image or tables.is_plain(kind)]
+    numbered = (name for name in ("label", "labels") if name in columns and tables.is_whole(table.types[name]))
+    label = next(numbered, None)
+    described = _features(table.metadata).get(label or "")
     names = described.get("names") if isinstance(described, dict) else None
-    return _Table(
-        path,
-        about.num_rows,
-        [name for name, kind in types.items() if name == image or _is_plain(kind)],
-        min(ROWS, max(1, BATCH_BYTES * about.num_rows // max(1, held))),
-        image,
-        label,
-        [text(str(name)) for name in names] if isinstance(names, list) else [],
-    )
-
-
-def _holds_bytes(kind: pa.DataType) -> bool:
-    if pa.types.is_struct(kind):
-        return any(inner.name == "bytes" and _holds_bytes(inner.type) for inner in kind)
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
-
-def _is_plain(kind: pa.DataType) -> bool:
-    """Whether its values are kept with an image."""
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
-    return bool(text or pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
+    return _Held(table, columns, image, label, [text(str(name)) for name in names] if isinstance(names, list) else [])
 
 
 def _features(metadata: Mapping[bytes, bytes]) -> dict[str, Any]:
@@ -335,51 +301,11 @@ def _features(metadata: Mapping[bytes, bytes]) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _extremes(path: Path, label: str) -> set[int]:
-    """The lowest and the highest label, where there are any."""
-    ends = list(_batches(path, [label], CHUNK, lambda batch: pc.min_max(batch.column(0)).as_py()))
-    found = {end[which] for end in ends for which in ("min", "max")} - {None}
-    return {min(found), max(found)} if found else set()
-
-
-def _rows(table: _Table) -> Iterator[dict[str, Any]]:
-    for rows in _batches(table.path, table.columns, table.batch, pa.RecordBatch.to_pylist):
-        rows.reverse()
-        while rows:  # what has been used is let go of before more is read
-            yield rows.pop()
-
-
-def _batches(path: Path, columns: list[str], rows: int, take: Callable[[pa.RecordBatch], T]) -> Iterator[T]:
-    """What is taken of each batch of a table. UserError where it is damaged, or unpacks to too much for the memory."""
-    try:
-        with pq.ParquetFile(path, buffer_size=CHUNK) as file:
-            batches = file.iter_batches(rows, columns=columns, use_threads=False)
-            while True:
-                with bounds.limited(TABLE_ROOM):
-                    batch = next(batches, None)
-                    if batch is None:
-                        return
-                    taken = take(batch)
-                del batch
-                yield taken
-    except MemoryError:
-        raise UserError(
-            f"{path} unpacks to more than {TABLE_ROOM >> 20} MiB at a time: write it again with smaller row groups, "
-            "such as row_group_size=100"
-        ) from None
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise UserError(f"{path} is a damaged Parquet table ({_first_line(error)}): fetch it again") from None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def _row(name: str, held: dict[str, Any], table: _Table) -> Entry:
-    value = held.pop(table.image)
-    number = held.pop(table.label) if table.label else None
+def _row(name: str, row: dict[str, Any], held: _Held) -> Entry:
+    value = row.pop(held.image)
+    number = row.pop(held.label) if held.label else None
     data = value.get("bytes") if isinstance(value, dict) else value
-    facts = _plain_values(held)
+    facts = _plain_values(row)
     if isinstance(value, dict) and value.get("path"):
         facts["path"] = str(value["path"])
     if data is None:

@@ -7,6 +7,7 @@ member with all of them, follows sizes backwards, and calls what is damaged the 
 import io
 import tarfile
 from collections.abc import Iterator
+from gzip import GzipFile
 from typing import BinaryIO, NamedTuple
 
 HEADERS = 1 << 20  # bytes of all headers of one member
@@ -14,16 +15,17 @@ RECORDS = 1000  # that hold for all members: tarfile copies them for each
 
 
 class Member(NamedTuple):
-    """What lies in an archive, but for folders."""
+    """What lies in an archive."""
 
     name: str
     offset: int  # of its bytes, in the file
     size: int
+    folder: bool
     regular: bool  # a file, and no link, device, or file with holes
     whole: bool  # within the archive
 
 
-def members(file: BinaryIO, start: int = 0, size: int | None = None) -> Iterator[Member]:
+def members(file: BinaryIO | GzipFile, start: int = 0, size: int | None = None) -> Iterator[Member]:
     """Of the archive in `size` bytes of the file, from `start` on, in its order. Raises tarfile.TarError, OSError."""
     held = _Slice(file, start, file.seek(0, io.SEEK_END) - start if size is None else size)
     try:
@@ -38,8 +40,7 @@ def members(file: BinaryIO, start: int = 0, size: int | None = None) -> Iterator
                 tar.members.clear()  # type: ignore[attr-defined]
                 whole = 0 <= member.size <= held.size - member.offset_data
                 regular = member.isreg() and not member.issparse()
-                if not member.isdir():
-                    yield Member(member.name, start + member.offset_data, member.size, regular, whole)
+                yield Member(member.name, start + member.offset_data, member.size, member.isdir(), regular, whole)
                 held.left = HEADERS
             held.seek(tar.offset)
             if held.read(tarfile.BLOCKSIZE).strip(b"\0"):
@@ -53,7 +54,7 @@ def members(file: BinaryIO, start: int = 0, size: int | None = None) -> Iterator
 class _Slice(io.RawIOBase):
     """Part of a file as a file of its own, of which no more than `left` bytes are read: of headers, then."""
 
-    def __init__(self, file: BinaryIO, start: int, size: int) -> None:
+    def __init__(self, file: BinaryIO | GzipFile, start: int, size: int) -> None:
         self._file, self._start, self.size, self._place, self.left = file, start, size, 0, HEADERS
 
     def seekable(self) -> bool:

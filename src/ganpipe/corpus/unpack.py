@@ -14,12 +14,13 @@ from typing import IO
 import numpy as np
 from PIL import Image
 
-from ganpipe.corpus import matlab, pickles
+from ganpipe.corpus import matlab, pickles, tars, zips
 
 BATCH = 10_000  # images in each of CIFAR-10's six files
 CIFAR_BYTES, IMAGENET_BYTES = 64 << 20, 512 << 20  # at most, of one of their pickles; the largest has 31 and 395 MB
 IMAGENET_BATCHES = tuple(f"train_data_batch_{number}" for number in range(1, 11))
 MNIST_IMAGES = 60_000  # at most, of one file
+ENDLESS = 1 << 62  # bytes of an archive, where only unpacking it tells how many there are
 SVHN_BYTES = 256 << 20  # at most, of each of SVHN's two files, packed or not; the larger one inflates to 225 MB
 
 
@@ -75,17 +76,16 @@ def imagenet32_pickled(train: Path, val: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def _zipped(path: Path, names: tuple[str, ...]) -> list[tuple[np.ndarray, np.ndarray]]:
     try:
-        with zipfile.ZipFile(path) as packed:
-            held = {info.filename.rpartition("/")[2]: info for info in packed.infolist()}
-            if missing := [name for name in names if name not in held]:
-                raise BadArchive(f"{path.name} lacks {', '.join(missing)}")
-            batches = []
-            for name in names:
-                if held[name].file_size > IMAGENET_BYTES:
-                    raise BadArchive(f"{path.name}: {name} is larger than the published file")
-                with packed.open(held[name]) as file:
-                    batches.append(_pickled(f"{path.name}: {name}", file))
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+        held = {name.rpartition("/")[2]: member for name, member in zips.members(path)}
+        if missing := [name for name in names if name not in held]:
+            raise BadArchive(f"{path.name} lacks {', '.join(missing)}")
+        batches = []
+        for name in names:
+            member = held[name]
+            if isinstance(member, str) or member.size > IMAGENET_BYTES:
+                raise BadArchive(f"{path.name}: {name} is not a file of the expected size")
+            batches.append(_pickled(f"{path.name}: {name}", io.BytesIO(zips.read(member))))
+    except (zipfile.BadZipFile, OSError) as error:
         raise BadArchive(f"{path.name} is no readable archive: {error}") from None
     if any(labels.min() < 1 or labels.max() > 1000 for _, labels in batches):
         raise BadArchive(f"{path.name}: the labels are not numbers from 1 to 1,000")
@@ -184,16 +184,16 @@ def _read_members(path: Path, limits: dict[str, int], exact: bool = True) -> lis
     """The named members' bytes, in the order of `limits`, each of that size (or at most that, unless `exact`)."""
     found: dict[str, bytes] = {}
     try:
-        with tarfile.open(path, "r:gz") as tar:
-            for member in tar:
+        with gzip.open(path) as file:
+            for member in tars.members(file, size=ENDLESS):
                 if member.name not in limits:
                     continue
                 limit = limits[member.name]
-                if not member.isfile() or member.size > limit or (exact and member.size != limit):
+                sound = member.regular and member.whole and member.size <= limit
+                if not sound or (exact and member.size != limit):
                     raise BadArchive(f"{path.name}: {member.name} is not a file of the expected size")
-                file = tar.extractfile(member)
-                if file is not None:
-                    found[member.name] = file.read(limit)
+                file.seek(member.offset)
+                found[member.name] = file.read(member.size)
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise BadArchive(f"{path.name} is no readable archive: {error}") from None
     missing = [name for name in limits if name not in found]

@@ -38,7 +38,7 @@ def members(path: Path) -> Iterator[tuple[str, Member | str]]:
     except (NotImplementedError, ValueError, struct.error) as error:
         raise zipfile.BadZipFile(str(error)) from None
     for info in infos:
-        if info.is_dir():
+        if info.filename.endswith("/"):
             continue
         if (info.external_attr >> 16) & 0o170000 not in (0, 0o100000):
             yield info.filename, "not a file"
@@ -78,7 +78,7 @@ def pieces(member: Member) -> Iterator[bytes]:
                     raise zipfile.BadZipFile("a member is cut short")
                 done, crc = done + len(piece), zlib.crc32(piece, crc)
                 yield piece
-    except (struct.error, zlib.error, lzma.LZMAError, EOFError, ValueError, OSError) as error:  # bz2's are OSErrors
+    except (struct.error, zlib.error, lzma.LZMAError, EOFError, ValueError, OverflowError, OSError) as error:
         raise zipfile.BadZipFile(f"a member is damaged: {error}") from None
     if crc != member.crc:
         raise zipfile.BadZipFile("a member has another checksum")

@@ -6,6 +6,7 @@ pictures are looked for before they are made.
 
 import logging
 import os
+import shutil
 import sys
 import threading
 from collections.abc import Iterable
@@ -21,7 +22,7 @@ from ganpipe.tracking.store import JOURNAL, MODEL, STAGE, artefacts_of, make_sto
 
 POINTS_AT_ONCE, PARAMETERS_AT_ONCE = 1000, 100  # MLflow's limits for one request
 POINTS = ("tick", "curve", "system")  # events that are sent together
-QUIET, PATIENCE, LONGEST_PAUSE = 1.0, 20.0, 60.0  # seconds between looks; to wait at the end; after failures, at most
+QUIET, PATIENCE, LONGEST_PAUSE = 5.0, 20.0, 60.0  # seconds between looks; to wait at the end; after failures, at most
 
 
 class Delivery:
@@ -138,7 +139,7 @@ class Delivery:
             (event["name"].replace("/", "~"), "step", str(event["step"]), "timestamp", str(event["at"]), held.stem)
         )
         with files.scratch() as folder, Image.open(held) as image:
-            image.save(folder / f"{name}.png")
+            shutil.copyfile(held, folder / f"{name}.png")
             compress_image_size(image.convert("RGB")).save(folder / f"{name}+compressed.webp")
             self._client.log_artifacts(self.run, str(folder), "images")
         self._client.set_tag(self.run, "mlflow.loggedImages", True)
