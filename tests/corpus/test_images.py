@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ganpipe.corpus.images import BrokenImage, decode, grid, square, squared
+from ganpipe.corpus.images import BrokenImage, decode, grid, measure, square, squared
 from support.scenes import scene
 
 PHOTO = noise(1, 24, 36)[0]
@@ -280,3 +280,35 @@ def test_a_reduced_jpeg_stands_upright(orientation: int) -> None:
     data = encode(PHOTOGRAPH, "JPEG", exif=exif.tobytes())
     found, whole = squared(data, 32, "antialias"), square(decode(data), 32, "antialias")
     assert np.abs(found.astype(int) - whole).mean() < 1
+
+
+def verdict(work: Callable[[bytes], object], data: bytes) -> str:
+    try:
+        work(data)
+    except BrokenImage as broken:
+        return str(broken)
+    return "usable"
+
+
+@settings(deadline=None, max_examples=120)
+@given(
+    st.sampled_from([("JPEG", {}), ("JPEG", {"progressive": True}), ("PNG", {}), ("WEBP", {}), ("GIF", {})]),
+    st.floats(0, 1),
+    st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=3),
+)
+def test_what_is_measured_is_what_can_be_decoded(
+    form: tuple[str, dict[str, bool]], kept: float, damage: list[tuple[float, int]]
+) -> None:
+    whole = encode(scene(5, 120, 90), form[0], **form[1])
+    data = bytearray(whole[: 2 + int(kept * (len(whole) - 2))] if kept < 0.9 else whole)
+    for place, byte in damage:
+        data[int(place * (len(data) - 1))] = byte
+    assert verdict(measure, bytes(data)) == verdict(decode, bytes(data))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_it_is_measured_upright_and_whole(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encode(PHOTOGRAPH, "JPEG", exif=exif.tobytes())
+    assert measure(data) == decode(data).size == ((600, 400) if orientation < 5 else (400, 600))

@@ -1,5 +1,6 @@
 """Against real servers on this machine, one for each of several hosts: 127.0.0.1, 127.0.0.2, ..."""
 
+import asyncio
 import itertools
 import os
 import signal
@@ -11,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from http.server import ThreadingHTTPServer
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from corpus import mirror
@@ -382,6 +384,7 @@ def test_there_may_be_more_hosts_than_a_process_may_open_files(hosts: Hosts, mon
 CHILD = """
 import sys
 from pathlib import Path
+from typing import Literal
 from ganpipe.corpus import lists, scrape
 settings = scrape.Settings("me@example.org", per_second=1000, connections=4, deadline=5, private=True)
 scrape.scrape(lists.read(Path(sys.argv[1])), settings, Path(sys.argv[2]))
@@ -414,3 +417,35 @@ def test_kills_lose_and_repeat_nothing(hosts: Hosts) -> None:
     asked = Counter(path for path in hosts.paths() if path != "/robots.txt")
     assert len(asked) == 120
     assert sum(asked.values()) <= 120 + 4 * kills  # those on their way when the kill came, one a host
+
+
+def test_only_so_many_large_images_are_on_their_way_at_a_time(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LARGE", 10)
+    monkeypatch.setattr(module, "LARGE_AT_ONCE", 2)
+    held: list[int] = [0]
+
+    class Counted(asyncio.Semaphore):
+        async def acquire(self) -> Literal[True]:
+            found = await super().acquire()
+            held.append(held[-1] + 1)
+            return found
+
+        def release(self) -> None:
+            held.append(held[-1] - 1)
+            super().release()
+
+    def slowly(handler: Handler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        for _ in range(4):
+            handler.wfile.write(bytes(8))
+            handler.wfile.flush()
+            time.sleep(0.05)
+
+    monkeypatch.setattr(asyncio, "Semaphore", Counted)
+    urls = [hosts.url("/1", slowly, host=f"127.0.0.{number}") for number in range(1, 9)]
+    small = hosts.url("/small", lambda handler: handler.give(body=b"x"), host="127.0.0.9")
+    assert scrape(listed(*urls, small), OPEN, FOLDER) == {"ok": 9}
+    assert max(held) == 2
+    assert held.count(2) > 1  # each of the eight took its turn, and none who is small
+    assert len(held) == 1 + 2 * 8

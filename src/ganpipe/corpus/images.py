@@ -24,6 +24,7 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }  # by EXIF's orientation
+SIDEWAYS = {TURNS[number] for number in range(5, 9)}
 
 
 FINER = 2  # times its size in pixels that a JPEG is decoded to, before it is made small
@@ -40,6 +41,21 @@ def decode(data: bytes, least: int | None = None) -> Image.Image:
     Where `least` is given, a JPEG may come at a half, a quarter or an eighth of its size, with no side below `least`:
     its frequencies beyond that are never computed. Raises BrokenImage with a reason.
     """
+    return _guarded(data, least)[0]
+
+
+def measure(data: bytes) -> tuple[int, int]:
+    """Width and height, upright, of what `decode` takes; BrokenImage for the same reasons as there.
+
+    All of the file is read, but of a JPEG an eighth of the pixels' rows and columns is made: a third of the time.
+    """
+    return _guarded(data, 1)[1]
+
+
+Measured = tuple[Image.Image, tuple[int, int]]  # an image, perhaps reduced, and its whole width and height
+
+
+def _guarded(data: bytes, least: int | None) -> Measured:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of odd metadata and of sizes that are checked below
@@ -61,9 +77,9 @@ def decode(data: bytes, least: int | None = None) -> Image.Image:
         raise BrokenImage("broken") from None
 
 
-def _rgb(data: bytes, least: int | None) -> Image.Image:
+def _rgb(data: bytes, least: int | None) -> Measured:
     """Each step lets go of what the one before it has made: at 100 million pixels, of 400 MB."""
-    image = _loaded(data, least)
+    image, size = _loaded(data, least)
     if image.mode.startswith("I"):  # 16 bits (`I;16`, or `I` from a PNG), which convert("RGB") would clip at 255
         image = image if image.mode == "I;16" else image.convert("I")
         image = image.point(lambda level: level * (1 / 257) + 0.5 / 257).convert("L")
@@ -73,22 +89,24 @@ def _rgb(data: bytes, least: int | None) -> Image.Image:
         image = image if image.mode == "RGBA" else image.convert("RGBA")
         white = Image.new("RGB", image.size, "white")
         white.paste(image, mask=image)
-        return white
-    return image if image.mode == "RGB" else image.convert("RGB")
+        return white, size
+    return image if image.mode == "RGB" else image.convert("RGB"), size
 
 
-def _loaded(data: bytes, least: int | None) -> Image.Image:
+def _loaded(data: bytes, least: int | None) -> Measured:
     """The image upright, as its format has it, without its file and its decoder."""
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         if bounds.needed(image, data, _turn(image) is not None) > bounds.ROOM:
             raise BrokenImage("gigantic")
         if max(image.size) > MAX_ASPECT * min(image.size):
             raise BrokenImage("too narrow")
+        wide, high = image.size
         if least is not None:
             image.draft(image.mode, (least, least))
         image.load()
         turn = _turn(image)  # again, for a PNG may say so after its pixels
-        return image._new(image.im if turn is None else image.im.transpose(turn))
+        whole = (high, wide) if turn in SIDEWAYS else (wide, high)
+        return image._new(image.im if turn is None else image.im.transpose(turn)), whole
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ganpipe import files
 from ganpipe.corpus import faces, shards, sources
-from ganpipe.corpus.images import BrokenImage, decode
+from ganpipe.corpus.images import BrokenImage, decode, measure
 from ganpipe.corpus.sources import MAX_FILE_BYTES, TOO_LARGE, Entry, Part, Source, read, text
 from ganpipe.errors import UserError
 from ganpipe.manifest import MANIFEST
@@ -199,9 +199,11 @@ def _verdict(entry: Entry, detector: str | None) -> Verdict:
                 raise BrokenImage("not a file")
             if entry.data.path.stat().st_size > MAX_FILE_BYTES:
                 raise BrokenImage(TOO_LARGE)
+        if detector is None:
+            width, height = measure(read(entry.data))
+            return {"width": width, "height": height}, ""
         image = decode(read(entry.data))
-        found = {} if detector is None else {"faces": faces.find(image, detector)}
-        return {"width": image.width, "height": image.height, **found}, ""
+        return {"width": image.width, "height": image.height, "faces": faces.find(image, detector)}, ""
     except BrokenImage as broken:
         return None, str(broken)
     except PermissionError:

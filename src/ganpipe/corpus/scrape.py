@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,6 +31,7 @@ ATTEMPTS, WAIT_SECONDS = 3, 1.0  # of one address in a run; the wait doubles, wi
 LONGEST_WAIT = 600.0  # that a host may ask for; one that asks for more is left to the next run
 REDIRECTS, REDIRECTED = 5, (301, 302, 303, 307, 308)
 CHUNK = 1 << 16
+LARGE, LARGE_AT_ONCE = 1 << 20, 16  # bytes of an image, and how many such may be on their way: all are in memory
 
 
 class Settings(NamedTuple):
@@ -113,6 +115,7 @@ class _Scrape:
         self.turns: Turns[_Errand] = Turns()
         self._failing: set[Host] = set()  # whose last answer was that they are busy
         self._shut: set[Host] = set()  # who are left to the next run
+        self._large = asyncio.Semaphore(LARGE_AT_ONCE)
         self._random = random.Random()  # noqa: S311 (jitter)
 
     async def run(self, waiting: list[str], total: int) -> None:
@@ -239,10 +242,13 @@ class _Scrape:
         if announced is not None and announced > self.settings.most_bytes:
             raise Refused("too large")
         body = bytearray()
-        async for chunk in response.content.iter_chunked(CHUNK):
-            body += chunk
-            if len(body) > self.settings.most_bytes:
-                raise Refused("too large")
+        async with AsyncExitStack() as held:
+            async for chunk in response.content.iter_chunked(CHUNK):
+                if len(body) <= LARGE < len(body) + len(chunk):
+                    await held.enter_async_context(self._large)
+                body += chunk
+                if len(body) > self.settings.most_bytes:
+                    raise Refused("too large")
         if not body:
             raise Refused("empty")
         return bytes(body)
