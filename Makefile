@@ -2,15 +2,16 @@
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON ?= python3
 PORT ?= 5000
+export BASE ?= main
 SECTIONS := download|dedupe|preprocess|train|evaluate
 UV_VERSION := 0.13.8
 SYNC := .venv/bin/uv pip sync --quiet --require-hashes --python .venv/bin/python requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro exp test bench lint ui sync lock clean
+.PHONY: help setup repro exp test bench lint ui sync lock clean ci ci-lock ci-remote ci-experiment ci-comment
 
 help:  ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.synced  ## Make .venv with every package at its locked version
 
@@ -30,8 +31,8 @@ repro: setup  ## Run the whole pipeline: what is up to date is not run again
 exp: setup  ## Compare the experiments in the terminal: what differs, and the accuracies
 	@COLUMNS=$${COLUMNS:-200} dvc exp show --only-changed --drop '^(?!Experiment$$|(.*:)?accuracy(_validation|(_clean)?(_\d+_a_class)?(_random_init|_pixels|_supervised)?)$$|(.*:)?($(SECTIONS))\.\w+$$)'
 
-test: setup  ## Run the tests
-	@python -m pytest --numprocesses auto --dist loadfile
+test: setup  ## Run the tests (TESTS=tests/e2e for some of them)
+	@python -m pytest --numprocesses auto --dist loadfile $(TESTS)
 
 bench: setup  ## Measure what README and docs say of speed
 	@python benchmarks/train.py
@@ -49,6 +50,20 @@ lock: setup  ## Renew requirements.lock from pyproject.toml
 
 sync: setup  ## Bring MLflow up to date: what it could not take, what DVC brought back from its cache
 	@ganpipe sync
+
+ci: lint ci-lock ci-remote test  ## Check what CI checks of each push
+
+ci-lock: setup  ## Check that dvc.lock fits the code and the settings
+	@python ci/lock.py fits
+
+ci-remote: setup  ## Check that the DVC remote has all that dvc.lock names
+	@python ci/lock.py pushed
+
+ci-experiment: setup  ## Run again what this commit changed against BASE (main), in a copy, and compare (PUSH=1: and push)
+	@python ci/experiment.py $(if $(PUSH),--push) -- "$$BASE"
+
+ci-comment:  ## Put report.md on the pull request that a CI job is of
+	@$(PYTHON) ci/comment.py
 
 clean:  ## Remove unfinished work and downloads (results and tracked runs stay)
 	rm -rf .ckpt .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -17,9 +17,17 @@ def main() -> None:
     pages = commands.add_parser("ui", help="open the MLflow pages of this project's runs")
     pages.add_argument("--port", type=int, default=5000, help="port on 127.0.0.1 (default: %(default)s)")
     commands.add_parser("check", help="check every setting in params.yaml before a long run starts")
-    commands.add_parser(
-        "sync", help="bring MLflow what it could not take, and what DVC brought back from its cache"
+    pair = commands.add_parser("compare", help="compare trainings: what differs, which figures moved, curves, samples")
+    pair.add_argument(
+        "runs",
+        nargs="+",
+        metavar="RUN",
+        help="an id or its beginning, a name (the latest), best, or a folder such as . or ../main; the first is the "
+        "baseline",
     )
+    pair.add_argument("--html", type=Path, default=Path("compare.html"), help="the page (default: %(default)s)")
+    pair.add_argument("--markdown", default="-", help="a file for the table; - prints it (default: %(default)s)")
+    commands.add_parser("sync", help="bring MLflow what it could not take, and what DVC brought back from its cache")
     commands.add_parser("sets", help="list the data sets that download.name may name, with their terms")
     theano = commands.add_parser(
         "import-theano", help="turn the DCGAN authors' released arrays into a discriminator that evaluate measures"
@@ -74,6 +82,10 @@ def main() -> None:
         _sets()
     elif arguments.command == "sync":
         _sync()
+    elif arguments.command == "compare":
+        from ganpipe.compare.compare import compare
+
+        compare(arguments.runs, arguments.html, arguments.markdown)
     elif arguments.command == "import-theano":
         _import_theano(arguments)
     elif arguments.command == "distances":

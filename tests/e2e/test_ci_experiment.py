@@ -1,0 +1,166 @@
+"""`make ci-experiment` as a person and CI run it: a project with a git remote and a DVC remote. In the order given."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from e2e.test_pipeline import ALL, Project
+
+from support.graph import ROOT
+
+# Beside what makes the pipeline's other tests quick.
+QUICK: dict[str, dict[str, Any]] = {
+    "dedupe": {"method": "none", "radius": 0, "planted": 0},
+    "train": {"steps": 10},
+    "evaluate": {"C": [0.001], "tolerance": 0.5, "layers": [5, 6]},
+}
+
+
+class Shared(Project):
+    """A project whose branch main has results, which are at both remotes."""
+
+    def __init__(self, folder: Path, store: Path) -> None:
+        self.place = folder.parent
+        super().__init__(folder)
+        shutil.copytree(ROOT / "ci", folder / "ci", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copyfile(ROOT / "Makefile", folder / "Makefile")
+        shutil.copyfile(store, folder / "mlflow.db")
+        for section, values in QUICK.items():
+            self.set(section, **values)
+        self.run("git", "branch", "--move", "main")
+        self.run("git", "init", "-q", "--bare", "--initial-branch", "main", str(self.place / "git"))
+        self.run("git", "remote", "add", "origin", str(self.place / "git"))
+        self.run("dvc", "remote", "add", "--default", "storage", str(self.place / "storage"))
+        assert self.repro()[0] == ALL
+        self.commit("results")
+        self.run("dvc", "push", "-q", "--run-cache")
+
+    def environment(self) -> dict[str, str]:
+        """Where bytecode is not kept, it is here: else each stage, a process of its own, would compile torch anew."""
+        environment = super().environment()
+        if environment.pop("PYTHONDONTWRITEBYTECODE", None):
+            environment["PYTHONPYCACHEPREFIX"] = str(self.place / "bytecode")
+        return environment
+
+    def commit(self, message: str) -> None:
+        self.run("git", "add", "-A")
+        self.run("git", "commit", "-qm", message)
+        self.run("git", "push", "-q", "origin", "HEAD")
+
+    def make(self, *what: str, code: int = 0) -> str:
+        """Without `make setup`: what the tests run with is installed."""
+        return self.run("make", "--old-file", "setup", *what, code=code)
+
+
+class Clone(Shared):
+    """Another machine's, which has nothing but the two remotes."""
+
+    def __init__(self, of: Shared, name: str, branch: str) -> None:
+        self.place, self.folder = of.place, of.place / name
+        of.run("git", "clone", "-q", "--branch", branch, str(of.place / "git"), str(self.folder))
+
+
+def executed(out: str) -> list[str]:
+    """What the last but one line says, and the stages that ran agree."""
+    said = next(line for line in out.splitlines() if line.startswith("executed: ")).removeprefix("executed: ")
+    ran = [line.split("'")[1] for line in out.splitlines() if line.startswith("Running stage")]
+    assert said == (", ".join(ran) or "nothing")
+    return ran
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Shared:
+    return Shared(tmp_path_factory.mktemp("ci") / "project", empty_store)
+
+
+def test_a_changed_setting_runs_its_stages_in_a_copy_and_is_reported(shared: Shared) -> None:
+    shared.run("git", "checkout", "-qb", "longer")
+    shared.set("train", steps=20)
+    shared.commit("train longer")
+    shared.set("evaluate", seed=9)  # not committed
+    (shared.folder / "stages/new.py").write_text("not committed, either\n")
+    before = shared.run("git", "status", "--porcelain", "--", ".", ":!report*")
+    locked = (shared.folder / "dvc.lock").read_bytes()
+
+    out = shared.make("ci-experiment", "BASE=main")
+    assert executed(out) == ["train", "evaluate@digits"]
+    assert "what is not committed is left out" in out
+    assert shared.run("git", "status", "--porcelain", "--", ".", ":!report*") == before
+    assert (shared.folder / "dvc.lock").read_bytes() == locked
+    assert not (shared.folder / ".dvc/tmp/exps/ci/copies").exists()
+
+    report = (shared.folder / "report.md").read_text()
+    assert "| `train` | `train.steps` | executed |" in report
+    assert "| `evaluate@digits` | `models/gan` | executed |" in report
+    assert "evaluate.seed" not in report
+    old = shared.json("metrics/evaluate/digits.json")["accuracy"]
+    assert f"{old:.2%}" in next(line for line in report.splitlines() if line.startswith("| `digits` test "))
+    assert "![new-samples.png](report/new-samples.png)" in report
+    assert (shared.folder / "report/new-samples.png").read_bytes()[:4] == b"\x89PNG"
+    assert "train.steps" in re.sub("<[^>]*>", "", (shared.folder / "report.html").read_text())
+
+
+def test_the_second_time_nothing_is_executed(shared: Shared) -> None:
+    shared.run("git", "checkout", "-q", "params.yaml")
+    (shared.folder / "stages/new.py").unlink()
+    out = shared.make("ci-experiment", "PUSH=1")  # BASE is main where nothing else is said
+    assert executed(out) == []
+    assert "| `train` | `train.steps` | from the cache |" in (shared.folder / "report.md").read_text()
+
+
+def test_another_machine_takes_what_was_pushed_and_commits_it(shared: Shared) -> None:
+    other = Clone(shared, "other", "longer")
+    other.run("git", "config", "user.name", "Test")
+    other.run("git", "config", "user.email", "test@example.invalid")
+    assert "dvc.lock does not fit: train would run (train)" in other.make("ci-lock", code=2)
+    ran = other.run("dvc", "repro", "--pull", "--allow-missing")
+    assert "Running stage" not in ran
+    other.commit("results")
+
+    fresh = Clone(shared, "fresh", "longer")
+    assert "Data and pipelines are up to date" in fresh.run("dvc", "repro", "--pull", "--allow-missing", "--dry")
+    assert "dvc.lock fits the code and the settings" in fresh.make("ci-lock")
+    assert "the DVC remote has all that dvc.lock names" in fresh.make("ci-remote")
+    # As in CI: of main, only what origin has of it is there.
+    assert executed(fresh.make("ci-experiment", "BASE=main")) == []
+    assert "| `train` | `train.steps` | as in dvc.lock |" in (fresh.folder / "report.md").read_text()
+
+
+def test_what_is_missing_is_named(shared: Shared) -> None:
+    fresh = Clone(shared, "incomplete", "longer")
+    (fresh.folder / "metrics/train.json").unlink()
+    assert "metrics/train.json is not here: `git add` it" in fresh.make("ci-lock", code=2)
+    models = shared.place / "storage/files/md5" / shared.locked("train")["models/gan"][:2]
+    folder = models / shared.locked("train")["models/gan"][2:]
+    gone = next(entry for entry in json.loads(folder.read_text()) if entry["relpath"] == "config.json")["md5"]
+    kept = shared.place / "storage/files/md5" / gone[:2] / gone[2:]
+    kept.rename(shared.place / "kept")
+    try:
+        shared.run("git", "checkout", "-q", "main")
+        elsewhere = Clone(shared, "elsewhere", "main")
+        assert "not at the DVC remote: models/gan/config.json. `dvc push" in elsewhere.make("ci-remote", code=2)
+    finally:
+        (shared.place / "kept").rename(kept)
+    fresh.run("dvc", "remote", "remove", "storage")
+    assert "no DVC remote is configured" in fresh.make("ci-remote")
+
+
+def test_a_base_that_is_not_there_gets_a_sentence(shared: Shared) -> None:
+    out = shared.make("ci-experiment", "BASE=$$(touch pwned)", code=2)
+    assert "error: BASE is $(touch pwned), which git here does not know" in out
+    assert not (shared.folder / "pwned").exists()
+
+
+def test_two_at_once_do_not_meet(shared: Shared) -> None:
+    lock = shared.folder / ".dvc/tmp/exps/ci/lock"
+    holder = subprocess.Popen(["flock", str(lock), "sleep", "60"])
+    try:
+        while "is at work in this folder already" not in (out := shared.make("ci-experiment", code=2)):
+            assert holder.poll() is None, out
+    finally:
+        holder.kill()
+        holder.wait()
