@@ -22,7 +22,7 @@ def test_every_name_that_is_accepted_exists_and_the_other_way_round() -> None:
     assert set(get_args(Schedule)) == set(SCHEDULES)
 
 
-@pytest.mark.parametrize("objective", set(OBJECTIVES) - {"non_saturating", "saturating", "wasserstein"})
+@pytest.mark.parametrize("objective", sorted({*OBJECTIVES} - {"non_saturating", "saturating", "wasserstein"}))
 def test_smoothing_needs_a_target(objective: str) -> None:
     with pytest.raises(ValueError, match=f"{objective} has none"):
         train_params(objective=objective, label_smoothing=0.1)
