@@ -232,9 +232,17 @@ def test_a_run_that_somebody_deleted_is_told_anew() -> None:
     assert [point.step for point in client.get_metric_history(run_.info.run_id, "train/loss_d")] == [0, 1, 2]
 
 
-def test_the_best_of_several_trainings_has_the_alias(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where a worse one comes later; the test set decides nothing."""
+@pytest.mark.parametrize("copy", [False, True])
+def test_the_best_of_several_trainings_has_the_alias(copy: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a worse one comes later, and in a temporary copy; the test set decides nothing."""
     uri = f"sqlite:///{Path.cwd()}/mlflow.db"
+    if copy:
+        mlflow.set_tracking_uri("sqlite:///elsewhere.db")
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        folder = Path(".dvc/tmp/exps/standalone/tmpxyz")
+        folder.mkdir(parents=True)
+        shutil.copy("params.yaml", folder)
+        monkeypatch.chdir(folder)
     monkeypatch.setattr(registry, "log_model", _log_any_model)
     for weights, validation, test in (("a", 0.6, 0.7), ("b", 0.8, 0.5), ("c", 0.7, 0.9)):
         with track("train", {"processed": weights}, name=weights) as run:

@@ -175,7 +175,8 @@ class Delivery:
     def _candidate(self, event: Event) -> None:
         """A figure by which models are chosen, of the training that this run is nested in."""
         if self._parent:
-            registry.register(self._client, self._parent, event["set"], event["figures"])
+            with registry.fluent(self._mlflow, self._store):  # where the version's model is looked for
+                registry.register(self._client, self._parent, event["set"], event["figures"])
             known = self._client.get_run(self._parent).data.metrics.get("best/accuracy_validation", -1.0)
             if event["figures"]["validation"] > known:
                 best = {"best/accuracy_validation": event["figures"]["validation"]}

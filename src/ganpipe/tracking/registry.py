@@ -32,7 +32,7 @@ def log_model(mlflow: ModuleType, store: str, run: str, folder: Path) -> None:
         schema([spec(np.dtype(np.float32), (-1, latent))]),
         schema([spec(np.dtype(np.uint8), (-1, side, side, 3))]),
     )
-    with _fluent(mlflow, store), mlflow.start_run(run_id=run):
+    with fluent(mlflow, store), mlflow.start_run(run_id=run):
         mlflow.pyfunc.log_model(
             name="generator",
             python_model=str(Path(str(ganpipe.__file__)).with_name("serving.py")),
@@ -69,7 +69,7 @@ def register(client: Any, training: str, labelled: str, figures: dict[str, float
 
 
 @contextmanager
-def _fluent(mlflow: ModuleType, store: str) -> Iterator[None]:
+def fluent(mlflow: ModuleType, store: str) -> Iterator[None]:
     """MLflow's functions go to that store. Its `set_tracking_uri` sets a variable that other processes read."""
     named = os.environ.get("MLFLOW_TRACKING_URI")
     mlflow.set_tracking_uri(store)
