@@ -67,7 +67,7 @@ def test_settings_are_frozen() -> None:
         (
             "evaluate",
             {"datasets": ["cifar11"]},
-            "evaluate.datasets: there is no labelled set 'cifar11'.*cifar10, digits, svhn, mnist, folder",
+            "evaluate.datasets: there is no labelled set 'cifar11'.*cifar10, digits, svhn, mnist, .*folder",
         ),
         ("evaluate", {"datasets": ["folder"]}, "evaluate: datasets names folder: set path to the folder that"),
         ("evaluate", {"datasets": ["folder"], "path": ""}, "evaluate: datasets names folder: set path"),

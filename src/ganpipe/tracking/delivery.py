@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import threading
+import time
 from collections.abc import Iterable
 from itertools import groupby
 from types import ModuleType
@@ -22,7 +23,7 @@ from ganpipe.tracking.store import JOURNAL, MODEL, STAGE, artefacts_of, make_sto
 
 POINTS_AT_ONCE, PARAMETERS_AT_ONCE = 1000, 100  # MLflow's limits for one request
 POINTS = ("tick", "curve", "system")  # events that are sent together
-QUIET, PATIENCE, LONGEST_PAUSE = 5.0, 20.0, 60.0  # seconds between looks; to wait at the end; after failures, at most
+QUIET, PATIENCE, LONGEST_PAUSE = 5.0, 60.0, 60.0  # seconds between looks; for one event at the end; after failures
 
 
 class Delivery:
@@ -221,10 +222,14 @@ class Courier(threading.Thread):
             self._news.clear()
 
     def finish(self) -> bool:
-        """Wait a while for the rest; whether all of it was delivered."""
+        """Wait for the rest while it goes on; whether all of it was delivered."""
         self._last.set()
         self._news.set()
-        self.join(PATIENCE)
+        sent, since = -1, time.monotonic()
+        while self.is_alive() and time.monotonic() - since <= PATIENCE:
+            self.join(min(1.0, PATIENCE))
+            if (now := self._journal.delivered.get("events", 0)) != sent:
+                sent, since = now, time.monotonic()
         return self.complete
 
     def _tell(self, error: Exception) -> None:
