@@ -208,8 +208,8 @@ class Courier(threading.Thread):
             last = self._last.is_set()  # asked first: what comes later is there by then
             try:
                 if not swept:
+                    swept = True  # tried once: what others have left keeps nothing from this run
                     sweep(mlflow)
-                    swept = True
                 delivery = delivery or Delivery(self._journal, mlflow, self._store)
                 delivery.all()
                 self.complete, pause = last, QUIET
