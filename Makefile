@@ -5,7 +5,7 @@ PORT ?= 5000
 export BASE ?= main
 SECTIONS := download|dedupe|preprocess|train|evaluate
 UV_VERSION := 0.13.8
-SYNC := .venv/bin/uv pip sync --quiet --require-hashes --python .venv/bin/python requirements.lock
+SYNC := .venv/bin/uv pip sync --quiet --require-hashes --compile-bytecode --python .venv/bin/python requirements.lock
 
 .DEFAULT_GOAL := help
 .PHONY: help setup repro exp test bench lint ui sync lock clean ci ci-lock ci-remote ci-experiment ci-comment

@@ -62,12 +62,16 @@ def sync() -> tuple[int, list[str]]:
 def locked() -> Iterator[Locked]:
     """The stages of dvc.lock whose outputs are here, in their order, with the settings that they were made with."""
     held = yaml.safe_load(LOCK.read_text(encoding="utf-8"))["stages"] if LOCK.exists() else {}
+    made = {out["path"]: out["md5"] for entry in held.values() for out in entry["outs"]}
     known = {name: entry for name, entry in held.items() if name.partition("@")[0] in STAGES}
     sections: dict[str, Any] = {}
     for name in sorted(known, key=lambda name: (STAGES.index(name.partition("@")[0]), name)):
         stage, _, labelled = name.partition("@")
         sections[stage] = known[name]["params"]["params.yaml"][stage]
-        if not all(map(_is_here, known[name]["outs"])):
+        # An entry of a set that is measured no more stays in the lock, and is of an earlier training.
+        late = any(made.get(dep["path"], dep["md5"]) != dep["md5"] for dep in known[name]["deps"])
+        gone = stage == "evaluate" and not (told.EVALUATION / labelled / "manifest.json").exists()
+        if late or gone or not all(map(_is_here, known[name]["outs"])):
             continue
         settings, parent = flat(upstream(sections, stage)), None
         if stage == "evaluate":
