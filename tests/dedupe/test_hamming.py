@@ -50,7 +50,7 @@ def test_groups_divided_again_and_again_do_not_show(codes: np.ndarray, radius: i
 
 
 @settings(max_examples=40)
-@given(skewed_codes(), st.integers(0, 9), st.integers(1, 4000))
+@given(skewed_codes(largest=40), st.integers(0, 5), st.integers(300, 4000))  # more: up to 100,000 files an example
 def test_neither_do_files_that_a_search_goes_through(codes: np.ndarray, radius: int, memory: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hamming, "LARGEST_SPLIT", 4)
