@@ -1,4 +1,9 @@
 import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,6 +21,29 @@ def test_batches_come_back_in_order(count: int) -> None:
 def test_many_batches_are_spread_over_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1}, raising=False)
     assert os.getpid() not in set(runtime.map_batches(process_of, range(60), 60))
+
+
+PARENT = """
+import time
+from ganpipe import runtime
+if __name__ == "__main__":
+    pool = runtime.process_pool(1)
+    print(pool.submit(__import__("os").getpid).result(), flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_workers_end_with_a_parent_that_is_killed() -> None:
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        worker = Path("/proc", parent.stdout.readline().strip())
+        assert worker.exists()
+        parent.send_signal(signal.SIGKILL)
+    end = time.monotonic() + 20
+    while worker.exists() and worker.joinpath("stat").read_text().split()[2] != "Z":
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("count", [1, 60])

@@ -4,10 +4,12 @@ import ctypes
 import multiprocessing
 import os
 import platform
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
+from multiprocessing import connection
 from typing import TYPE_CHECKING, TypeVar
 
 from ganpipe.errors import UserError
@@ -165,6 +167,30 @@ def engine() -> str:
     return name
 
 
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def process_pool(workers: int, patient: bool = False) -> ProcessPoolExecutor:
+    """Processes that end with this one, also where it is killed; `patient` ones leave the cores to all others."""
+    # Not forked: torch may already hold locks in threads that a fork would not copy.
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start, (patient,))
+
+
+def _start(patient: bool) -> None:
+    if patient:
+        os.nice(19)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os._exit(1)
+
+
 def map_batches(work: Callable[[A], B], batches: Iterable[A], count: int) -> Iterator[B]:
     """`work` of each of `count` batches, in order, in a pool with one process per core; a few at a time in memory.
 
@@ -176,12 +202,11 @@ def map_batches(work: Callable[[A], B], batches: Iterable[A], count: int) -> Ite
 
         yield from cluster.map_batches(work, batches)
         return
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = cores()
     if count < POOL_PAYS_FROM or workers == 1:
         yield from map(work, batches)
         return
-    # Not forked: torch may already hold locks in threads that a fork would not copy.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with process_pool(workers) as pool:
         remaining = iter(batches)
         pending: list[Future[B]] = [pool.submit(work, batch) for batch in islice(remaining, 4 * workers)]
         while pending:

@@ -27,7 +27,10 @@ def test_what_is_noted_is_there_again() -> None:
     with Ledger(FOLDER) as ledger:
         ledger.note("http://a/1", OK, True, b"two")
         assert ledger.outcomes()["http://a/2"].facts == {"size": 500}
-    assert held()["http://a/1"] == b"two"
+        noted = ledger.note("http://a/4", OK, True, b"five", size=4)
+        ledger.add(noted, wide=2)
+        assert ledger.outcomes()["http://a/4"].facts == {"size": 4, "wide": 2}
+    assert (held()["http://a/1"], held()["http://a/4"]) == (b"two", b"five")
 
 
 @given(st.data())

@@ -16,7 +16,7 @@ from ganpipe.corpus import pack as module
 from ganpipe.corpus.download import download
 from ganpipe.corpus.pack import by_folder
 from ganpipe.corpus.shards import Images
-from ganpipe.corpus.sources import Entry, Part
+from ganpipe.corpus.sources import Entry, Part, Source
 from ganpipe.errors import UserError
 from support.settings import download_params
 
@@ -124,13 +124,13 @@ def test_what_carries_many_bytes_is_checked_in_smaller_batches_or_from_a_file(mo
     pictures = [*list(FILES.values())[:5], large, b"no image" * 500, large]
     pq.write_table(pa.table({"image": pictures}), "t.parquet")
     seen = []
-    check = module._check
+    check = module.check
 
     def noted(entries: list[Entry], detector: str | None) -> list[module.Verdict]:
         seen.append([entry.data for entry in entries])
         return check(entries, detector)
 
-    monkeypatch.setattr(module, "_check", noted)
+    monkeypatch.setattr(module, "check", noted)
     images = packed("parquet", "t.parquet")
     assert len(images) == 7
     assert [each["reason"] for each in images.manifest["rejected"]] == ["not an image"]
@@ -144,3 +144,22 @@ def test_facts_that_are_no_text_are_kept_as_they_were_written() -> None:
     facts = {"caption": "a rose \ud800", "\udfff": "é"}
     images = packed("webdataset", shards("w.tar", {"a.png": FILES["00.png"], "a.json": json.dumps(facts).encode()}))
     assert {key: next(images.facts(np.arange(1)))[key] for key in facts} == facts
+
+
+def test_what_has_been_looked_at_already_is_not_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BATCH", 2)
+    good = encode(noise(1, 8, 8)[0])
+    entries = [
+        Entry("0", b"known", size=(3, 2)),  # and believed
+        Entry("1", good),
+        Entry("2", b"no image"),
+        Entry("3", b"known", size=(5, 4)),
+        Entry("4", good),
+        Entry("5", b"known", size=(7, 6)),
+    ]
+    found = list(module._checked(Source("x", len(entries), lambda: iter(entries))))
+    assert [entry.name for entry, _ in found] == list("012345")
+    sizes = [None if facts is None else (facts["width"], facts["height"]) for _, (facts, _) in found]
+    assert sizes == [(3, 2), (8, 8), None, (5, 4), (8, 8), (7, 6)]
+    found = list(module._checked(Source("x", len(entries), lambda: iter(entries)), "haar"))  # faces are in pixels
+    assert [facts is None for _, (facts, _) in found] == [True, False, True, True, False, True]

@@ -21,6 +21,7 @@ from corpus.pictures import encode, names, noise
 from ganpipe.corpus import scrape as module
 from ganpipe.corpus.download import download
 from ganpipe.corpus.lists import Listed, Wanted
+from ganpipe.corpus.pack import pack
 from ganpipe.corpus.scrape import Settings, scrape, source
 from ganpipe.corpus.shards import Images
 from ganpipe.corpus.sources import data
@@ -360,6 +361,21 @@ def test_the_stage_packs_what_was_scraped(hosts: Hosts, monkeypatch: pytest.Monk
     assert images.manifest["outcomes"]["answered 404"] == 1
 
 
+def test_images_are_decoded_while_others_are_on_their_way(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BATCH", 2)
+    monkeypatch.setattr(module, "LAST_CHECKS", 60)
+    urls = [hosts.url(f"/{n}", picture) for n in range(4)] + [hosts.url("/text", lambda h: h.give(body=b"Dear all"))]
+    assert scrape(listed(*urls), OPEN, FOLDER) == {"ok": 5}
+    entries = list(source("x", listed(*urls), FOLDER).entries())
+    assert [(entry.size, entry.reason) for entry in entries] == [((8, 8), "")] * 4 + [(None, "not an image")]
+    assert entries[0].facts == {"url": urls[0]}
+    found = pack(source("x", listed(*urls), FOLDER), "l.txt", Path("out"), {"name": "scrape"})
+    assert found == {"images": 4, "rejected": 1}
+    lines = (FOLDER / "ledger.jsonl").read_bytes().splitlines(keepends=True)
+    (FOLDER / "ledger.jsonl").write_bytes(b"".join(lines[:5]))  # as a kill leaves it: each came, and none was looked at
+    assert pack(source("x", listed(*urls), FOLDER), "l.txt", Path("out"), {"name": "scrape"}) == found
+
+
 def test_what_is_missing_for_it_is_said() -> None:
     for path, contact, sentence in (
         (None, "a@b.org", "set download.path to a list of addresses"),
@@ -394,7 +410,7 @@ scrape.scrape(lists.read(Path(sys.argv[1])), settings, Path(sys.argv[2]))
 def test_kills_lose_and_repeat_nothing(hosts: Hosts) -> None:
     def slowly(handler: Handler) -> None:
         time.sleep(0.02)
-        handler.give(body=handler.path.encode() * 100)
+        handler.give(body=PICTURE + handler.path.encode() * 100)  # what follows its end is no part of it
 
     urls = [hosts.url(f"/{n}", slowly, host=f"127.0.0.{1 + n % 4}") for n in range(120)]
     Path("l.txt").write_text("\n".join(urls))
@@ -413,7 +429,7 @@ def test_kills_lose_and_repeat_nothing(hosts: Hosts) -> None:
     assert kills == 20
     assert scrape(listed(*urls), OPEN, FOLDER) == {"ok": 120}
     entries = list(source("x", listed(*urls), FOLDER).entries())
-    assert [data(entry) for entry in entries] == [f"/{n}".encode() * 100 for n in range(120)]
+    assert [data(entry) for entry in entries] == [PICTURE + f"/{n}".encode() * 100 for n in range(120)]
     asked = Counter(path for path in hosts.paths() if path != "/robots.txt")
     assert len(asked) == 120
     assert sum(asked.values()) <= 120 + 4 * kills  # those on their way when the kill came, one a host

@@ -55,14 +55,22 @@ class Ledger:
         found = (_read(line) for line in self._lines())
         return {outcome.url: outcome for outcome in found if outcome is not None}
 
-    def note(self, url: str, outcome: str, final: bool, body: bytes = b"", **facts: Any) -> None:
+    def note(self, url: str, outcome: str, final: bool, body: bytes = b"", **facts: Any) -> Outcome:
         """What became of it; an image's bytes, and what is to be known of it."""
         if body:
             self._written.write(body)
             self._written.flush()
-        line = [url, outcome, final, self._end, len(body), facts]
+        noted = Outcome(url, outcome, final, self._end, len(body), facts)
         self._end += len(body)
-        self._noted.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
+        self._write(noted)
+        return noted
+
+    def add(self, noted: Outcome, **facts: Any) -> None:
+        """What else is to be known of it."""
+        self._write(noted._replace(facts={**noted.facts, **facts}))
+
+    def _write(self, noted: Outcome) -> None:
+        self._noted.write(json.dumps(noted, separators=(",", ":")).encode() + b"\n")
         self._noted.flush()
 
     def _lines(self) -> Iterator[bytes]:

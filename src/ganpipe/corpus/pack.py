@@ -1,10 +1,11 @@
 """From a source of image files to shards: what is usable, as it is, in a set order; the rest counted, with reasons."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -151,19 +152,27 @@ def sort_out(root: Path, names: list[str]) -> tuple[dict[str, Facts], list[dict[
 
 
 def _checked(source: Source, detector: str | None = None) -> Iterator[tuple[Entry, Verdict]]:
-    """Each entry, without its bytes, and what is found of it by a pool of workers."""
-    passed: list[Entry] = []  # on their way through the pool
+    """Each entry, without its bytes, and what is found of it: by a pool of workers, where it is not known."""
+    passed: deque[Entry] = deque()  # those on their way through the pool, and what is known between them
+
+    def unknown() -> Iterator[Entry]:
+        for entry in source.entries():
+            passed.append(entry._replace(data=None))
+            if entry.size is None or detector is not None:
+                yield entry
+
+    def known() -> Iterator[tuple[Entry, Verdict]]:
+        while passed and passed[0].size is not None and detector is None:
+            width, height = passed[0].size
+            yield passed.popleft(), ({"width": width, "height": height}, "")
 
     with ExitStack() as stack:
-
-        def batches() -> Iterator[list[Entry]]:
-            for batch in _batched(source.entries(), stack):
-                passed.extend(entry._replace(data=None) for entry in batch)
-                yield batch
-
-        for verdicts in map_batches(partial(_check, detector=detector), batches(), -(-source.total // BATCH)):
-            yield from zip(passed[: len(verdicts)], verdicts, strict=True)
-            del passed[: len(verdicts)]
+        batches = _batched(unknown(), stack)
+        found = map_batches(partial(check, detector=detector), batches, -(-source.total // BATCH))
+        for verdict in chain.from_iterable(found):
+            yield from known()
+            yield passed.popleft(), verdict
+    yield from known()
 
 
 def _batched(entries: Iterator[Entry], stack: ExitStack) -> Iterator[list[Entry]]:
@@ -185,7 +194,7 @@ def _batched(entries: Iterator[Entry], stack: ExitStack) -> Iterator[list[Entry]
         yield batch
 
 
-def _check(entries: list[Entry], detector: str | None) -> list[Verdict]:
+def check(entries: list[Entry], detector: str | None = None) -> list[Verdict]:
     """For each its width, height and faces, or None and the reason why it cannot be used."""
     return [_verdict(entry, detector) for entry in entries]
 

@@ -9,7 +9,8 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from concurrent.futures import BrokenExecutor
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,16 +22,19 @@ from aiohttp.resolver import ThreadedResolver
 
 from ganpipe.corpus import lists
 from ganpipe.corpus.http import PASSING, asked_for
-from ganpipe.corpus.ledger import OK, Ledger
+from ganpipe.corpus.ledger import OK, Ledger, Outcome
 from ganpipe.corpus.lists import Listed
 from ganpipe.corpus.manners import ROBOTS_BYTES, Host, Manners, Refused, Robots, Turns, refuses_ai, user_agent
+from ganpipe.corpus.pack import BATCH, check
 from ganpipe.corpus.sources import Entry, Part, Source
 from ganpipe.progress import Progress
+from ganpipe.runtime import cores, process_pool
 
 ATTEMPTS, WAIT_SECONDS = 3, 1.0  # of one address in a run; the wait doubles, with jitter
 LONGEST_WAIT = 600.0  # that a host may ask for; one that asks for more is left to the next run
 REDIRECTS, REDIRECTED = 5, (301, 302, 303, 307, 308)
 CHUNK = 1 << 16
+LAST_CHECKS = 2.0  # seconds that images are looked at after the last one came: `pack` does the rest
 LARGE, LARGE_AT_ONCE = 1 << 20, 16  # bytes of an image, and how many such may be on their way: all are in memory
 
 
@@ -99,8 +103,13 @@ def source(title: str, listed: Listed, folder: Path) -> Source:
     def entries() -> Iterator[Entry]:
         for each in fetched:
             held = outcomes[each.url]
-            part = Part(ledger.bodies.absolute(), held.offset, held.length)
-            yield Entry(each.url, part, facts={**each.facts, **held.facts, "url": each.url})
+            told = dict(held.facts)
+            size, broken = told.pop("size", None), told.pop("broken", None)
+            entry = Entry(each.url, None, broken or "", facts={**each.facts, **told, "url": each.url})
+            if broken is None:
+                part = Part(ledger.bodies.absolute(), held.offset, held.length)
+                entry = entry._replace(data=part, size=None if size is None else (size[0], size[1]))
+            yield entry
 
     return Source(title, len(fetched), entries, [])
 
@@ -116,6 +125,8 @@ class _Scrape:
         self._failing: set[Host] = set()  # whose last answer was that they are busy
         self._shut: set[Host] = set()  # who are left to the next run
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
+        self._unchecked: list[Outcome] = []
+        self._checks: list[asyncio.Task[None]] = []
         self._random = random.Random()  # noqa: S311 (jitter)
 
     async def run(self, waiting: list[str], total: int) -> None:
@@ -138,15 +149,23 @@ class _Scrape:
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
         ) as self.session:
-            with Progress("scraping", total, "addresses", total - len(waiting)) as self.progress:
+            with (
+                process_pool(cores(), patient=True) as self._pool,
+                Progress("scraping", total, "addresses", total - len(waiting)) as self.progress,
+            ):
                 count = min(self.settings.connections, len(waiting))
                 workers = [asyncio.create_task(self._work()) for _ in range(count)]
                 try:
                     await asyncio.gather(*workers)
+                    if self._checks:
+                        self._send_to_check()
+                        done, _ = await asyncio.wait(self._checks, timeout=LAST_CHECKS)
+                        for each in done:
+                            each.result()
                 finally:
-                    for worker in workers:
-                        worker.cancel()
-                    await asyncio.gather(*workers, return_exceptions=True)
+                    for task in (*workers, *self._checks):
+                        task.cancel()
+                    await asyncio.gather(*workers, *self._checks, return_exceptions=True)
 
     def _send(self, errand: _Errand, after: float | None = None, first: bool = False) -> None:
         self.turns.put(self.manners.host(errand.at), errand, after, first)
@@ -157,9 +176,27 @@ class _Scrape:
             host, errand = turn
             end = await self._end(host, errand)
             if end is not None:
-                self.ledger.note(errand.url, end.outcome, end.final, end.body, **end.facts)
+                noted = self.ledger.note(errand.url, end.outcome, end.final, end.body, **end.facts)
                 self.progress.advance()
+                if end.body:
+                    self._unchecked.append(noted)
+                if len(self._unchecked) == BATCH:
+                    self._send_to_check()
             self.turns.done(host)
+
+    def _send_to_check(self) -> None:
+        self._checks.append(asyncio.create_task(self._check(self._unchecked)))
+        self._unchecked = []
+
+    async def _check(self, batch: list[Outcome]) -> None:
+        """Decode images while others are on their way; `pack` does it with those that nobody has."""
+        bodies = self.ledger.bodies.absolute()
+        entries = [Entry(each.url, Part(bodies, each.offset, each.length)) for each in batch]
+        with suppress(BrokenExecutor):  # an image was too much for it: `pack` says so
+            verdicts = await asyncio.get_running_loop().run_in_executor(self._pool, check, entries)
+            for each, (facts, reason) in zip(batch, verdicts, strict=True):
+                found = {"broken": reason} if facts is None else {"size": [facts["width"], facts["height"]]}
+                self.ledger.add(each, **found)
 
     async def _end(self, host: Host, errand: _Errand) -> _End | None:
         """Make the next request for an address; what becomes of it, or None where that is not known yet."""

@@ -46,6 +46,7 @@ class Entry(NamedTuple):
     reason: str = ""
     label: int | None = None
     facts: Mapping[str, Any] = {}
+    size: tuple[int, int] | None = None  # width and height, where it has been decoded already
 
 
 class Source(NamedTuple):
