@@ -5,19 +5,11 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
-from e2e.test_pipeline import ALL, Project
 
 from support.graph import ROOT
-
-# Beside what makes the pipeline's other tests quick.
-QUICK: dict[str, dict[str, Any]] = {
-    "dedupe": {"method": "none", "radius": 0, "planted": 0},
-    "train": {"steps": 10},
-    "evaluate": {"C": [0.001], "tolerance": 0.5, "layers": [5, 6]},
-}
+from support.project import ALL, QUICK, Project
 
 
 class Shared(Project):
@@ -38,13 +30,6 @@ class Shared(Project):
         assert self.repro()[0] == ALL
         self.commit("results")
         self.run("dvc", "push", "-q", "--run-cache")
-
-    def environment(self) -> dict[str, str]:
-        """Where bytecode is not kept, it is here: else each stage, a process of its own, would compile torch anew."""
-        environment = super().environment()
-        if environment.pop("PYTHONDONTWRITEBYTECODE", None):
-            environment["PYTHONPYCACHEPREFIX"] = str(self.place / "bytecode")
-        return environment
 
     def commit(self, message: str) -> None:
         self.run("git", "add", "-A")

@@ -1,103 +1,19 @@
 """The real `dvc repro` in a temporary copy of the project, on real digits, with real MLflow. In the order given."""
 
-import json
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
-import mlflow
 import numpy as np
 import pytest
-import yaml
 from PIL import Image
 from sklearn.datasets import load_digits
 
 from support.bucket import bucket
-from support.graph import ROOT
-
-COPIED = ["params.yaml", "dvc.yaml", ".dvcignore", ".gitignore", "stages", "src", ".dvc/config", ".dvc/.gitignore"]
-TINY: dict[str, dict[str, Any]] = {
-    "download": {"name": "digits"},
-    "dedupe": {"planted": 100},
-    "train": {"width": 4, "steps": 30, "batch_size": 32, "tick": 10, "sample_every": 20},
-    "evaluate": {"datasets": ["digits"], "C": [0.001, 0.01]},
-}
-ALL = ["download", "evaluation_sets", "dedupe", "preprocess", "train", "evaluate@digits"]
-
-
-class Project:
-    """A copy of the project under git and DVC, and what can be done with it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.store: str | None = None  # instead of the project's own mlflow.db
-        for name in COPIED:
-            place = folder / name
-            place.parent.mkdir(parents=True, exist_ok=True)
-            if (ROOT / name).is_dir():
-                shutil.copytree(ROOT / name, place, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copyfile(ROOT / name, place)
-        for section, values in TINY.items():
-            self.set(section, **values)
-        self.run("git", "init", "-q")
-        self.run("git", "config", "user.name", "Test")
-        self.run("git", "config", "user.email", "test@example.invalid")
-        self.run("git", "add", "-A")
-        self.run("git", "commit", "-qm", "start")
-
-    def environment(self) -> dict[str, str]:
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "GANPIPE_", "DVC_"))}
-        store = {} if self.store is None else {"MLFLOW_TRACKING_URI": self.store}
-        return {**kept, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **store}
-
-    def run(self, *command: str, code: int = 0) -> str:
-        done = subprocess.run(
-            command,
-            check=False,
-            cwd=self.folder,
-            env=self.environment(),
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        assert done.returncode == code, done.stdout
-        return done.stdout
-
-    def set(self, section: str, **values: Any) -> None:
-        path = self.folder / "params.yaml"
-        content = yaml.safe_load(path.read_text())
-        content[section].update(values)
-        path.write_text(yaml.safe_dump(content, sort_keys=False))
-
-    def repro(self, code: int = 0) -> tuple[list[str], str]:
-        """The stages that ran, in order, and what was printed."""
-        out = self.run("dvc", "repro", code=code)
-        return [line.split("'")[1] for line in out.splitlines() if line.startswith("Running stage")], out
-
-    def json(self, name: str) -> dict[str, Any]:
-        content: dict[str, Any] = json.loads((self.folder / name).read_text())
-        return content
-
-    def locked(self, stage: str) -> dict[str, str]:
-        """Checksums of a stage's outputs."""
-        outs = yaml.safe_load((self.folder / "dvc.lock").read_text())["stages"][stage]["outs"]
-        return {out["path"]: out["md5"] for out in outs}
-
-    def mlflow_runs(self, stage: str) -> list[Any]:
-        client = self.client()
-        experiment = client.get_experiment_by_name("ganpipe")
-        assert experiment is not None
-        found = client.search_runs([experiment.experiment_id], f"tags.`ganpipe.stage` = '{stage}'")
-        return sorted(found, key=lambda run: run.info.start_time)
-
-    def client(self) -> mlflow.MlflowClient:
-        return mlflow.MlflowClient(self.store or f"sqlite:///{self.folder / 'mlflow.db'}")
+from support.project import ALL, Project
 
 
 @pytest.fixture(scope="module")
