@@ -1,6 +1,7 @@
 """Against a real MLflow server that is not there, dies, and comes back; and stages that are killed with SIGKILL."""
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -194,6 +195,55 @@ def test_kills_leave_no_run_at_work_and_the_stage_goes_on_in_its_run() -> None:
     subprocess.run([sys.executable, "-c", CHILD], check=True, stderr=subprocess.DEVNULL)
     client, (run,) = runs(uri)
     told(client, run, 30)
+    assert not list(journal.root().iterdir())
+
+
+LONG_CHILD = """
+import sys, time
+from pathlib import Path
+from ganpipe.tracking import delivery
+delivery.QUIET, delivery.LONGEST_PAUSE = 0.05, 0.2
+from ganpipe.tracking.run import track
+steps, wait, checkpoint = int(sys.argv[1]), float(sys.argv[2]), Path("checkpoint")
+with track("train", {"processed": "long"}, name="long") as run:
+    for step in range(int(checkpoint.read_text()) if checkpoint.exists() else 0, steps):
+        run.tick({"step": step, "loss_d": step / 7})
+        if step % 20 == 0:
+            run.picture("samples", Path("red.png"), step)
+            checkpoint.with_suffix(".part").write_text(str(step))
+            checkpoint.with_suffix(".part").rename(checkpoint)
+        time.sleep(wait)
+    run.metrics({"accuracy": 0.5})
+"""
+
+
+def test_kills_of_the_stage_and_of_the_server_at_random_lose_and_double_nothing(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if server.process is None:
+        server.start()
+    before = len(runs(server.url)[1])
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
+    moments = random.Random(1)  # three of its kills are of the server, too
+    for _ in range(17):
+        child = subprocess.Popen([sys.executable, "-c", LONG_CHILD, "100000", "0.02"], stderr=subprocess.DEVNULL)
+        time.sleep(moments.uniform(0.1, 3))
+        if moments.random() < 0.2:
+            server.kill()
+            server.start()
+        child.kill()
+        child.wait()
+    steps = int(Path("checkpoint").read_text()) + 30
+    subprocess.run([sys.executable, "-c", LONG_CHILD, str(steps), "0"], check=True, stderr=subprocess.DEVNULL)
+    sweep(mlflow)
+    client, found = runs(server.url)
+    assert len(found) == before + 1
+    run = found[-1]
+    assert (run.info.status, run.data.metrics["accuracy"]) == ("FINISHED", 0.5)
+    history = client.get_metric_history(run.info.run_id, "train/loss_d")
+    assert Counter((point.step, point.value) for point in history) == Counter((n, n / 7) for n in range(steps))
+    pictures = Counter(int(item.path.split("+")[2]) for item in client.list_artifacts(run.info.run_id, "images"))
+    assert pictures == dict.fromkeys(range(0, steps, 20), 2)  # each with a thumbnail
     assert not list(journal.root().iterdir())
 
 
