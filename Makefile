@@ -32,7 +32,7 @@ exp: setup  ## Compare the experiments in the terminal: what differs, and the ac
 	@COLUMNS=$${COLUMNS:-200} dvc exp show --only-changed --drop '^(?!Experiment$$|(.*:)?accuracy(_validation|(_clean)?(_\d+_a_class)?(_random_init|_pixels|_supervised)?)$$|(.*:)?($(SECTIONS))\.\w+$$)'
 
 test: setup  ## Run the tests (TESTS=tests/e2e for some of them)
-	@python -m pytest --numprocesses auto --dist loadfile $(TESTS)
+	@python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(TESTS)
 
 bench: setup  ## Measure what README and docs say of speed
 	@python benchmarks/train.py

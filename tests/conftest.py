@@ -15,10 +15,21 @@ from ganpipe.corpus.shards import Images
 from support.settings import digits_corpus
 
 TESTS = str(Path(__file__).parent)  # where machines find `support`
+LONGEST = ("e2e/test_pipeline", "e2e/", "deploy/", "tracking/test_delivery", "corpus/test_hostile")
 
 # Timings decide no test: a busy machine is no mistake.
 hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take minutes come first: side by side, the last one would keep a single core busy."""
+
+    def turn(item: pytest.Item) -> int:
+        place = item.path.relative_to(TESTS).as_posix()
+        return next((turn for turn, start in enumerate(LONGEST) if place.startswith(start)), len(LONGEST))
+
+    items.sort(key=turn)
 
 
 @pytest.fixture(autouse=True)

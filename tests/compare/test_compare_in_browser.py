@@ -1,51 +1,31 @@
 """The page of `ganpipe compare` in a real Chromium, opened as a person opens it: by file://."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from ganpipe.compare import page as compare_page
 from ganpipe.compare.compared import Compared
 from ganpipe.compare.tables import compare_runs
+from support.browser import alone, chromium, needs_chromium
 from support.compared import accuracies, png, sample, training
 
-pytest.importorskip("playwright", reason="needs playwright, of the dev extra")
-
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium on the PATH")
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    # A software GPU, as machines without a screen have, now and then draws no more frames.
-    options = ["--disable-gpu", *(["--no-sandbox"] if os.getuid() == 0 else [])]
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield chromium
-        chromium.close()
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    """When the test ends: no page had asked for another file or had an error."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    asked: list[str] = []
-    wrong: list[str] = []
-    context.on("request", lambda request: asked.append(request.url))
-    context.on("console", lambda message: wrong.append(message.text))
-    context.on("dialog", lambda dialog: wrong.append(dialog.message))
-    context.on("weberror", lambda error: wrong.append(str(error.error)))
-    yield context
-    context.close()
-    assert wrong == []
-    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
-    assert {url.rsplit("/", 1)[1] for url in asked if url.startswith("file:")} <= {"compare.html"}
+    with alone(browser, "compare.html") as context:
+        yield context
 
 
 COLOURS = {0: "#808080", 50: "#ff0000", 100: "#0000ff", 120: "#00ff00"}

@@ -4,6 +4,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TypeVar
+
+S = TypeVar("S", bound=ThreadingHTTPServer)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -68,7 +71,14 @@ def serve(data: bytes, most: int | None = None, etag: str | None = None) -> Answ
 @contextmanager
 def running() -> Iterator[Mirror]:
     """A mirror that answers until the end of the block."""
-    with Mirror() as server:
+    with serving(Mirror()) as mirror:
+        yield mirror
+
+
+@contextmanager
+def serving(server: S) -> Iterator[S]:
+    """The server, which answers until the end of the block."""
+    with server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:

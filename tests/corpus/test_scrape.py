@@ -75,14 +75,8 @@ class Hosts(ThreadingHTTPServer):
 
 @pytest.fixture
 def hosts() -> Iterator[Hosts]:
-    with Hosts() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with mirror.serving(Hosts()) as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)

@@ -169,15 +169,9 @@ def answer(value: Any, **headers: str) -> Answer:
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Apis]:
     days = people.days
     monkeypatch.setattr(people, "days", lambda *those: days(*those)[:4])
-    with Apis() as server:
+    with mirror.serving(Apis()) as server:
         point(monkeypatch.setattr, server.server_port)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+        yield server
 
 
 def point(set_attribute: Callable[[object, str, Any], None], port: int) -> None:

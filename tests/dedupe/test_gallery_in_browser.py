@@ -1,24 +1,19 @@
 """The review page in a real Chromium, opened as a person opens it: by file://."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from ganpipe.dedupe import gallery, vetoes
 from ganpipe.dedupe.gallery import Group, Shown
 from ganpipe.dedupe.vetoes import Veto
+from support.browser import alone, chromium, needs_chromium
 
-pytest.importorskip("playwright", reason="needs playwright, of the dev extra")
-
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium on the PATH")
+pytestmark = needs_chromium
 
 ABOUT = {"title": "Duplicates", "method": "phash", "radius": 9, "images": 20_000, "kept": 5_000, "removed": 15_000}
 MANY, EACH = 5_000, 4
@@ -27,29 +22,14 @@ NODES = 2_500  # of the many groups' 80,000
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    # A software GPU, as machines without a screen have, now and then draws no more frames.
-    options = ["--disable-gpu", *(["--no-sandbox"] if os.getuid() == 0 else [])]
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield chromium
-        chromium.close()
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    """A browser that remembers nothing yet. When the test ends: no page had asked for another file or had an error."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
-    asked: list[str] = []
-    wrong: list[str] = []
-    context.on("request", lambda request: asked.append(request.url))
-    context.on("console", lambda message: wrong.append(message.text))
-    context.on("dialog", lambda dialog: wrong.append(dialog.message))
-    context.on("weberror", lambda error: wrong.append(str(error.error)))
-    yield context
-    context.close()
-    assert wrong == []
-    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
-    assert {url.rsplit("/", 1)[1] for url in asked if url.startswith("file:")} <= {"review.html"}
+    with alone(browser, "review.html", accept_downloads=True) as context:
+        yield context
 
 
 def shown(name: str, distance: int = 0) -> Shown:
