@@ -341,7 +341,7 @@ PIX2PIX = tuple(
         ),
         (
             "night2day",
-            "20,000 outdoor scenes by night and by day",
+            "about 20,000 outdoor scenes by night and by day",
             "http://transattr.cs.brown.edu/",
             "published for research",
             "P.-Y. Laffont et al., Transient Attributes for High-Level Understanding of Outdoor Scenes, 2014",
