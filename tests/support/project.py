@@ -32,9 +32,10 @@ ALL = ["download", "evaluation_sets", "dedupe", "preprocess", "train", "evaluate
 class Project:
     """A copy of the project under git and DVC, and what can be done with it."""
 
+    store: str | None = None  # instead of the project's own mlflow.db
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.store: str | None = None  # instead of the project's own mlflow.db
         for name in COPIED:
             place = folder / name
             place.parent.mkdir(parents=True, exist_ok=True)
