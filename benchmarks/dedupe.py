@@ -32,6 +32,7 @@ from ganpipe.dedupe.dedupe import dedupe
 from ganpipe.dedupe.params import DedupeParams
 from ganpipe.dedupe.perturb import MILD
 from ganpipe.dedupe.projection import RESIZE, SIZE
+from ganpipe.errors import entry
 from ganpipe.runtime import map_batches
 from ganpipe.settings import load_params
 
@@ -42,6 +43,7 @@ BITS, PLANTED = 128, 1000
 Hashing = Callable[[np.ndarray], np.ndarray]  # uint8 (n, 32, 32, 3) to codes, uint8 (n, B/8)
 
 
+@entry
 def main() -> None:
     """Measure, print, write."""
     asked = arguments("How fast and how well near-duplicates are found")

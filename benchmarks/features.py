@@ -31,7 +31,8 @@ def main() -> None:
         pixels = np.random.default_rng(0).integers(0, 256, (count // (10 if options.quick else 1), 32, 32, 3), np.uint8)
         network = Discriminator(width)
         initialise(network, torch.Generator().manual_seed(0))
-        freeze_on(place(network, device), 1280, lambda rows: pixels[rows], device)  # noqa: B023 (called here)
+        known = min(1280, len(pixels))
+        freeze_on(place(network, device), known, lambda rows: pixels[rows], device)  # noqa: B023 (called here)
         bare = rate(len(pixels), lambda: forward(network, pixels, device))  # noqa: B023 (called here)
         figures[f"width{width}_bare_forward"] = bare
         for name, levers in WAYS.items():

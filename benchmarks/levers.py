@@ -15,6 +15,7 @@ import numpy as np
 from reporting import arguments, report
 
 from ganpipe.corpus.shards import Images
+from ganpipe.errors import entry
 from ganpipe.evaluation.judge import Judge
 from ganpipe.evaluation.params import EvaluateParams
 from ganpipe.models.store import load_config, load_discriminator
@@ -33,10 +34,12 @@ ALONE: dict[str, dict[str, Any]] = {
     "standardised": {"scaling": "standardised"},
     "signed_root": {"scaling": "signed_root"},
     "average": {"average": True},
+    **{f"layers_{start}_on": {"layers": list(range(start, 7))} for start in (3, 4, 5, 6)},  # of six
 }
 QUICK = 5_000
 
 
+@entry
 def main() -> None:
     """Measure, print, write."""
     given = [argument for argument in sys.argv[1:2] if not argument.startswith("-")]

@@ -25,6 +25,7 @@ from ganpipe.corpus.pack import pack_folder
 from ganpipe.corpus.params import PreprocessParams
 from ganpipe.corpus.preprocess import preprocess
 from ganpipe.corpus.shards import Images
+from ganpipe.errors import entry
 
 SIDE, WORKERS = 64, 2
 COUNT, QUICK = 8000, 1000  # images
@@ -96,6 +97,7 @@ def rate(count: int, work: Callable[[], object]) -> float:
     return count / min(seconds)
 
 
+@entry
 def main() -> None:
     """Measure, print, write."""
     import cv2

@@ -27,6 +27,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import LinearSVC
 
 from ganpipe.corpus.shards import Images
+from ganpipe.errors import entry
 from ganpipe.evaluation.features import Levers, extract
 from ganpipe.evaluation.l2svm import L2SVM
 from ganpipe.models.dcgan import Discriminator, initialise, place
@@ -43,6 +44,7 @@ ALONE = "--alone"
 PATIENCE = 20  # times as long as ours, after which LinearSVC is given up
 
 
+@entry
 def main() -> None:
     """Measure, print, write."""
     large = "--large" in sys.argv

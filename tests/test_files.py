@@ -14,11 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from ganpipe.errors import UserError
 from ganpipe.files import (
     atomic,
     atomic_folder,
     digest,
     project_root,
+    refuse_unwritable,
     save_array,
     scratch,
     scratch_array,
@@ -83,6 +85,16 @@ def test_interrupted_folder_stays_as_it_was() -> None:
         (draft / "new").write_text("new")
         raise Interruption
     assert there() == ["folder", "folder/old"]
+
+
+def test_a_place_where_no_file_can_be_written_is_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    refuse_unwritable("--out", tmp_path / "new/folder/file.json")
+    assert not list((tmp_path / "new/folder").iterdir())
+    for path, why in (("file/below", "no file can be written"), ("folder", "a folder: name a file")):
+        with pytest.raises(UserError, match=f"--out is {tmp_path / path}, .*{why}"):
+            refuse_unwritable("--out", tmp_path / path)
 
 
 @settings(deadline=None, max_examples=50)

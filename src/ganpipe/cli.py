@@ -163,8 +163,8 @@ def _distances(arguments: argparse.Namespace) -> None:
 
     if arguments.seed < 0:
         raise UserError(f"--seed is {arguments.seed}: it is a number from 0")
-    if arguments.out is not None and arguments.out.is_dir():
-        raise UserError(f"--out is {arguments.out}, a folder: name a file")
+    if arguments.out is not None:
+        files.refuse_unwritable("--out", arguments.out)
     found = compare(
         arguments.real, arguments.generated, arguments.samples, arguments.seed, choose_device(), arguments.network
     )
@@ -195,15 +195,15 @@ def _classifier(arguments: argparse.Namespace) -> None:
 def _dedupe(arguments: argparse.Namespace) -> None:
     import re
 
+    from ganpipe import files
     from ganpipe.dedupe import alone, vetoes
     from ganpipe.dedupe.index import METHODS
 
     if arguments.method not in METHODS:
         raise UserError(f"there is no method {arguments.method}, choose from {', '.join(METHODS)}")
     for name in ("report", "delete_list"):
-        path = getattr(arguments, name)
-        if path is not None and path.is_dir():
-            raise UserError(f"--{name.replace('_', '-')} is {path}, a folder: name a file")
+        if (path := getattr(arguments, name)) is not None:
+            files.refuse_unwritable(f"--{name.replace('_', '-')}", path)
     if arguments.radius is not None and not 0 <= arguments.radius <= 64:
         raise UserError(f"--radius is {arguments.radius}: it is a number from 0 to 64")
     if not re.fullmatch("first|largest|sharpest|prefer:.+", arguments.keep):

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from ganpipe.errors import UserError
+
 
 def project_root(start: Path = Path()) -> Path:
     """The DVC root, and of a temporary copy made by `dvc exp run --temp` or `--queue` the original's; absolute."""
@@ -84,6 +86,18 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         draft.rename(path)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def refuse_unwritable(option: str, path: Path) -> None:
+    """UserError where no file can be written at `path`, which `option` names: said before the work, not after it."""
+    if path.is_dir():
+        raise UserError(f"{option} is {path}, a folder: name a file")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise UserError(f"{option} is {path}, where no file can be written ({error.strerror}): name another") from None
 
 
 def write_json(path: Path, value: Any) -> None:

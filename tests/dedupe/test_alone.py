@@ -240,6 +240,12 @@ def test_a_damaged_or_different_index_is_refused_by_a_sentence(pictures: Path) -
         (index / "index.json").write_text(broken)
         with pytest.raises(UserError, match="index holds no index that can be read .*: remove it, and it is made anew"):
             find(pictures, wanted(), index)
+    (index / "index.json").write_text(content)
+    for shape in ((10**12, 8), (10**23, 8)):
+        with (index / "codes.npy").open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        with pytest.raises(UserError, match="index holds no index that can be read"):
+            find(pictures, wanted(), index)
 
 
 def test_the_command_writes_page_and_list_and_ends_with_a_sentence(

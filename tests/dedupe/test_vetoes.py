@@ -100,6 +100,11 @@ def test_a_missing_file_is_told() -> None:
         vetoes.read(FILE)
 
 
+def test_a_folder_is_told() -> None:
+    with pytest.raises(UserError, match=r"\. cannot be read \(Is a directory\)"):
+        vetoes.read(Path())
+
+
 @given(pairs(FEW), st.lists(FEW | st.just("c")), st.sampled_from("US"))
 def test_forbidden_pairs_are_those_of_brute_force(given_vetoes: frozenset[Veto], keys: list[str], kind: str) -> None:
     expected = {(i, j) for j in range(len(keys)) for i in range(j) if frozenset({keys[i], keys[j]}) in given_vetoes}

@@ -85,6 +85,19 @@ def test_gap_is_the_one_of_double_precision(count: int, tol: float) -> None:
     assert machine.duality_gap_ <= tol
 
 
+@pytest.mark.parametrize("tol", [1e-2, 1e-5])
+@pytest.mark.parametrize("scale", [1.0, 1e-3])
+@pytest.mark.parametrize("count", [50, 1797])
+@pytest.mark.parametrize("C", [1e-8, 1e-6])
+def test_predicts_like_liblinear_where_there_is_little_to_gain(C: float, count: int, scale: float, tol: float) -> None:
+    """There w = 0 is within any share of the objective, and predicts a single class."""
+    X, y = digits(count)
+    problem = Problem(X * np.float32(scale), y, C)
+    ours = L2SVM(C, tol=tol).fit(problem.X, y)
+    assert ours.duality_gap_ <= tol
+    assert (ours.predict(problem.X) == reference(problem).predict(problem.X)).mean() > 0.99
+
+
 @pytest.mark.parametrize("C", CANDIDATES)
 def test_gap_bounds_the_distance_to_the_optimum(C: float) -> None:
     problem = Problem(*digits(300), C)

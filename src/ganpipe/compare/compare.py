@@ -34,8 +34,8 @@ def compare(names: Sequence[str], html: Path, table: str = STANDARD_OUTPUT) -> N
             f"{'one run is' if len(names) == 1 else f'{len(names)} runs are'} named: compare takes 2 to {len(LETTERS)}"
         )
     for option, path in (("--html", html), ("--markdown", Path(table))):
-        if path.is_dir() and str(path) != STANDARD_OUTPUT:
-            raise UserError(f"{option} is {path}, a folder: name a file")
+        if str(path) != STANDARD_OUTPUT:
+            files.refuse_unwritable(option, path)
     if html.absolute() == Path(table).absolute():
         raise UserError(f"--html and --markdown are both {html}: name two files")
     runs = _read(names)

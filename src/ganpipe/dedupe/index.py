@@ -79,13 +79,13 @@ def read(folder: Path, method: str, bits: int) -> Index | None:
         if about["schema"] != SCHEMA or about["method"] not in METHODS:
             raise ValueError("unknown form")
         marks = [Mark(str(path), int(size), int(time)) for path, size, time in about["files"]]
-        codes = np.load(folder / CODES)
+        codes = np.array(np.load(folder / CODES, mmap_mode="r"))  # mapped first: what a header claims must be there
         pixels = np.array(about["pixels"], np.int64)
         if codes.dtype != np.uint8 or codes.ndim != 2 or not len(codes) == len(marks) == len(pixels):
             raise ValueError("codes of another form")
         radius = None if about["radius"] is None else Radius(*map(int, about["radius"]))
         learned_from = int(about["learned_from"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise UserError(f"{folder} holds no index that can be read ({error}): remove it, and it is made anew") from None
     if about["method"] != method:
         raise UserError(f"the index {folder} was made with --method {about['method']}: say so, or name another folder")

@@ -25,6 +25,8 @@ def read(path: Path) -> frozenset[Veto]:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise UserError(f"{path} is missing: the review page's button `Save vetoes` makes it") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): name a file of vetoes") from None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise UserError(f"{path}, line {line}: not UTF-8 text; save it as CSV in UTF-8") from None

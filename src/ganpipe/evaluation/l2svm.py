@@ -36,7 +36,7 @@ class L2SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # scikit-lear
     """One-against-the-rest linear SVM with squared hinge loss, with scikit-learn's `LinearSVC` attributes.
 
     After `fit`: `coef_` (k, d) and `intercept_` (k,) float64 with k = 1 for two classes, `classes_`, `n_iter_`
-    (Newton steps), `duality_gap_` (the largest gap of the classes relative to their objectives) and `objective_` (k,).
+    (Newton steps), `duality_gap_` (the largest of the classes' gaps, each relative to its scale) and `objective_` (k,).
     Features (n, d) may be numpy arrays, memory maps or tensors of any floating type, labels (n,) anything that numpy
     can sort. `tol` is the relative duality gap to stop at.
     """

@@ -13,7 +13,9 @@ The answer carries its own proof. With slacks s = max(0, 1 - y f), a = 2C s is f
 
     D(a) = sum_i a_i - 1/2 |sum_i a_i y_i x_i|^2 - sum_i a_i^2 / (4C),
 
-so P(w) - max_t D(t a) bounds the distance to the optimum from above. The solver stops on that gap, relative to P.
+so P(w) - max_t D(t a) bounds the distance to the optimum from above. The solver stops on that gap, relative to P, or
+to what any weights can gain on none at the most, if that is less: where C is small, P(0) is itself within a thousandth
+of the optimum, and w = 0 predicts nothing.
 """
 
 from dataclasses import dataclass
@@ -27,24 +29,26 @@ from ganpipe.evaluation.preconditioner import Preconditioner, choose
 FORCING = 0.1  # share of its right-hand side to which a Newton system is solved
 PRODUCTS = 100  # at most, for one Newton system
 STALLED = 1e-6  # relative decrease of an objective below which single precision has given all it can
+ROUNDING = 1e-13  # share of an objective below which a gap, a difference of two of its size, is none
 TINY = 1e-300
 
 
 @dataclass(frozen=True)
 class Solution:
-    """Weights (columns, k) float64; `gap` and `objective` (k,): the bound P - D of each class, and P itself."""
+    """Weights (columns, k) float64; (k,) each: P of each class, the bound P - D, and what that is measured by."""
 
     weights: Tensor
     objective: Tensor
     gap: Tensor
+    scale: Tensor
     steps: int
     products: int  # of a Hessian with all open classes' directions: passes over the features, or over their kernel
     coefficients: Tensor | None = None  # of the rows (n, k), where they were what was solved for
 
     @property
     def relative_gap(self) -> float:
-        """The largest of the classes' gaps, each relative to its objective."""
-        return float((self.gap / self.objective.clamp_min(TINY)).max())
+        """The largest of the classes' gaps, each relative to its scale."""
+        return float((self.gap / self.scale.clamp_min(TINY)).max())
 
 
 def solve(
@@ -62,14 +66,14 @@ def solve(
     made_from, conditioner = None, None
     steps, products, stuck = 0, 0, False
     while True:
-        open_ = ~(now.gap <= tol * now.objective)  # also where there is no number
+        open_ = ~(now.gap <= tol * now.scale)  # also where there is no number
         finished = steps == max_steps or not open_.any()
         if (finished or stuck) and design.dtype != torch.float64:
             design, made_from, stuck = design.doubled(), None, False
             now = evaluate(design, targets, C, now.weights)
             continue
         if finished:
-            return Solution(now.weights, now.objective, now.gap, steps, products)
+            return Solution(now.weights, now.objective, now.gap, now.scale, steps, products)
         kind = choose(design)
         if conditioner is None or kind is not made_from:
             made_from, conditioner = kind, kind(design, 2 * C * float((now.slack > 0).double().mean()))
@@ -97,6 +101,7 @@ class State:
     pull: Tensor  # (columns, k): 2C X' (slack targets), at the optimum the weights themselves
     objective: Tensor  # (k,)
     gap: Tensor  # (k,)
+    scale: Tensor  # (k,): what the gap is measured by
 
 
 def evaluate(design: Design, targets: Tensor, C: float, weights: Tensor) -> State:
@@ -106,12 +111,18 @@ def evaluate(design: Design, targets: Tensor, C: float, weights: Tensor) -> Stat
     losses = C * slack.square().sum(0)
     objective = 0.5 * weights.square().sum(0) + losses
     dual = ray(2 * C * slack.sum(0), 0.5 * pull.square().sum(0) + losses)
-    return State(weights, scores, slack, pull, objective, (objective - dual).clamp_min(0))
+    return State(weights, scores, slack, pull, objective, *bound(objective, dual, C * len(targets)))
 
 
 def pulls(scores: Tensor, targets: Tensor, C: float) -> Tensor:
     """How much each row pulls the weights along itself: 2C slack target."""
     return 2 * C * (1 - targets * scores).clamp_min_(0) * targets
+
+
+def bound(objective: Tensor, dual: Tensor, nothing: float) -> tuple[Tensor, Tensor]:
+    """The gaps, and what they are measured by; `nothing` is the objective of no weights at all."""
+    gap = objective - dual
+    return torch.where(gap <= ROUNDING * objective, 0.0, gap), torch.minimum(objective, nothing - dual)
 
 
 def ray(linear: Tensor, quadratic: Tensor) -> Tensor:

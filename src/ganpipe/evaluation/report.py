@@ -27,7 +27,7 @@ SUFFIXES = {"trained": "", "pixels": "_pixels", "random init": "_random_init"}  
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One labelled set's result: flat `metrics`, and what pictures are drawn from.
+    """One labelled set's result: `metrics`, flat but for the classes, and what pictures are drawn from.
 
     `answers` are of the test set, and `pixels` its images; or of the validation part, where the test set is not looked
     at. `bars` are accuracies on validation by representation, `curve` those of the discriminator by training step.
@@ -43,12 +43,7 @@ class Evaluation:
     @property
     def by_class(self) -> dict[str, tuple[float, float, float]]:
         """Each class's accuracy and the ends of its 95 % interval."""
-        found = {}
-        for number, name in enumerate(self.classes):
-            right = (self.answers.predicted == number)[self.answers.truth == number]
-            if len(right):
-                found[name] = (float(right.mean()), *wilson(float(right.mean()), len(right)))
-        return found
+        return _by_class(self.answers, self.classes)
 
 
 def evaluate(
@@ -112,33 +107,41 @@ def evaluate(
     curve[config.get("step", config.get("train", {}).get("steps", 0))] = bars["trained"]
 
     metrics = {
-        **_figures(found, params.test, clean),
-        **_supervised_figures(on_labels),
+        **_figures(found, params.test, clean, len(judge.labels["train"]) - judge.fitting),
+        **_supervised_figures(on_labels, tests),
         "features": size,
         "train_images": len(judge.labels["train"]),
         "test_images": tests,
         "seed": params.seed,
+        "seed_of_training": config.get("train", {}).get("seed"),
         # Unlike the paper's, such a discriminator has seen the training images, though never a label.
         "trained_on_this_set": all(trained_on.get(key) == labelled.manifest[key] for key in ("name", "title")),
     }
+    # Last, and by themselves: there may be a hundred.
+    by_class = _by_class(found["trained"].probe.answers, labelled.classes)
+    metrics["class" if params.test else "class_validation"] = {name: share for name, (share, *_) in by_class.items()}
     seen = judge.pixels["test"] if params.test else judge.pixels["train"][judge.fitting :]
     return Evaluation(metrics, labelled.classes, found["trained"].probe.answers, seen, bars, curve)
 
 
-def _figures(found: dict[str, Finding], test: bool, clean: np.ndarray | None) -> dict[str, Any]:
-    """Each representation's, under names that tell which: the headline first."""
+def _figures(found: dict[str, Finding], test: bool, clean: np.ndarray | None, held_out: int) -> dict[str, Any]:
+    """Each representation's, under names that tell which: the headline first. `held_out` images chose C."""
     probes = {SUFFIXES[name]: each.probe for name, each in found.items()}
     metrics: dict[str, Any] = {}
     if test:
         metrics |= {f"accuracy{suffix}": probe.answers.accuracy for suffix, probe in probes.items()}
         for suffix, probe in probes.items():
-            low, high = wilson(probe.answers.accuracy, len(probe.answers.truth))
-            metrics |= {f"accuracy_low{suffix}": low, f"accuracy_high{suffix}": high}
+            metrics |= _interval("accuracy", suffix, probe.answers.accuracy, len(probe.answers.truth))
     if test and clean is not None:
-        metrics |= {f"accuracy_clean{suffix}": probe.answers.of(clean).accuracy for suffix, probe in probes.items()}
+        shares = {suffix: probe.answers.of(clean).accuracy for suffix, probe in probes.items()}
+        metrics |= {f"accuracy_clean{suffix}": share for suffix, share in shares.items()}
+        for suffix, share in shares.items():
+            metrics |= _interval("accuracy_clean", suffix, share, len(clean))
         metrics["test_images_clean"] = len(clean)
     metrics["accuracy_train"] = found["trained"].probe.accuracy_train
     metrics |= {f"accuracy_validation{suffix}": probe.choice.accuracy for suffix, probe in probes.items()}
+    for suffix, probe in probes.items():
+        metrics |= _interval("accuracy_validation", suffix, probe.choice.accuracy, held_out)
     metrics |= {f"C{suffix}": probe.choice.C for suffix, probe in probes.items()}
     metrics |= {f"duality_gap{suffix}": probe.duality_gap for suffix, probe in probes.items()}
     for name, each in found.items():
@@ -147,9 +150,26 @@ def _figures(found: dict[str, Finding], test: bool, clean: np.ndarray | None) ->
     return metrics
 
 
-def _supervised_figures(found: dict[int | None, Supervised]) -> dict[str, Any]:
+def _by_class(answers: Answers, classes: list[str]) -> dict[str, tuple[float, float, float]]:
+    found = {}
+    for number, name in enumerate(classes):
+        right = (answers.predicted == number)[answers.truth == number]
+        if len(right):
+            found[name] = (float(right.mean()), *wilson(float(right.mean()), len(right)))
+    return found
+
+
+def _interval(name: str, suffix: str, share: float, count: int) -> dict[str, float]:
+    """95 % of a share of `count` images."""
+    low, high = wilson(share, count)
+    return {f"{name}_low{suffix}": low, f"{name}_high{suffix}": high}
+
+
+def _supervised_figures(found: dict[int | None, Supervised], tests: int) -> dict[str, Any]:
     metrics: dict[str, Any] = {}
     for count, each in found.items():
+        if count is None and len(each.accuracies):  # of few labels it has the spread of its draws
+            metrics |= _interval("accuracy", "_supervised", each.accuracy, tests)
         suffix = f"_{count}_a_class" if count else ""
         for key, value in each.metrics().items():
             metrics[f"{key}{suffix}_supervised" if key.startswith("accuracy") else f"supervised{suffix}_{key}"] = value

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ganpipe.evaluation.design import Design
-from ganpipe.evaluation.newton import TINY, Solution, evaluate, piecewise_minimum, pulls, ray
+from ganpipe.evaluation.newton import TINY, Solution, bound, evaluate, piecewise_minimum, pulls, ray
 
 LARGEST = 5000  # rows; their kernel takes 200 MB
 FORCING = 1e-8  # of a Newton system; in double precision, and so well preconditioned, that costs few products
@@ -29,11 +29,11 @@ def solve(
 ) -> Solution:
     """As `newton.solve`. The objective and the gap are those of the weights, in double precision."""
     begin = _begin(start, targets)
-    coefficients, _, _, steps, products = solve_stack(design.kernel(), targets, C, tol, max_steps, begin)
+    coefficients, *_, steps, products = solve_stack(design.kernel(), targets, C, tol, max_steps, begin)
     double = design.doubled()
     weights = double.transposed(coefficients)
     found = evaluate(double, targets, C, weights)
-    return Solution(weights, found.objective, found.gap, steps, products, coefficients)
+    return Solution(weights, found.objective, found.gap, found.scale, steps, products, coefficients)
 
 
 def solve_many(
@@ -47,9 +47,9 @@ def solve_many(
     """As many problems of one shape at once, with `targets` (problems, n, k). Gaps are those of the coefficients."""
     kernels = torch.stack([design.kernel() for design in designs])
     begin = torch.stack([_begin(start, target) for start, target in zip(starts, targets, strict=True)])
-    found, objective, gap, steps, products = solve_stack(kernels, targets, C, tol, max_steps, begin)
+    found, objective, gap, scale, steps, products = solve_stack(kernels, targets, C, tol, max_steps, begin)
     return [
-        Solution(design.transposed(found[i]), objective[i], gap[i], steps, products, found[i])
+        Solution(design.transposed(found[i]), objective[i], gap[i], scale[i], steps, products, found[i])
         for i, design in enumerate(designs)
     ]
 
@@ -62,9 +62,9 @@ def _begin(start: Solution | None, targets: Tensor) -> Tensor:
 
 def solve_stack(
     kernel: Tensor, targets: Tensor, C: float, tol: float, max_steps: int, b: Tensor
-) -> tuple[Tensor, Tensor, Tensor, int, int]:
-    """For kernels (..., n, n) and targets (..., n, k): coefficients of the rows (..., n, k), objectives and gaps
-    (..., k), and how many Newton steps and products it took from the coefficients `b`.
+) -> tuple[Tensor, Tensor, Tensor, Tensor, int, int]:
+    """For kernels (..., n, n) and targets (..., n, k): coefficients of the rows (..., n, k), objectives, gaps and their
+    scales (..., k), and how many Newton steps and products it took from the coefficients `b`.
     """
     factor: Tensor | None = None
     products = 0
@@ -74,9 +74,10 @@ def solve_stack(
         r, losses = pulls(scores, targets, C), C * slack.square().sum(-2)
         objective = 0.5 * (b * scores).sum(-2) + losses
         dual = ray(2 * C * slack.sum(-2), 0.5 * (r * (kernel @ r)).sum(-2) + losses)
-        open_ = ~(objective - dual <= tol * objective)  # also where there is no number
+        gap, scale = bound(objective, dual, C * targets.shape[-2])
+        open_ = ~(gap <= tol * scale)  # also where there is no number
         if not open_.any() or step == max_steps:
-            return b, objective, (objective - dual).clamp_min(0), step, products
+            return b, objective, gap, scale, step, products
         if factor is None:
             factor = _factor(kernel, 2 * C * float((slack > 0).double().mean()))
         active = (slack > 0).double()

@@ -8,6 +8,7 @@ does not, so they are flipped here. There are no batch-norm statistics among the
 import math
 import re
 from pathlib import Path
+from textwrap import shorten
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from ganpipe.errors import UserError
 from ganpipe.models.dcgan import ARCHITECTURES, Discriminator
 
 NAME = re.compile(r"(.*_discrim_params\.jl)_(\d+)\.npy")
+LONGEST_REASON = 80  # letters
 NETWORKS = {3: "dcgan32", 5: "svhn32"}  # by the size of the kernels: the two that were released
 
 
@@ -47,10 +49,15 @@ def load_discriminator(folder: Path, architecture: str | None = None, layers: in
         )
     side = network.table.size // math.prod(layer.stride for layer in network.layers)
     with torch.no_grad():
-        for number, (parameter, shape) in enumerate(wanted, 1):
-            array = _read(files[number])
-            if array.shape != shape:
-                raise UserError(f"{files[number]} is of shape {array.shape}, but {shape} was expected there")
+        arrays = [_read(files[number]) for number in range(1, len(wanted) + 1)]
+        wrong = [
+            f"{files[number].name} is of shape {array.shape} instead of {shape}"
+            for number, (array, (_, shape)) in enumerate(zip(arrays, wanted, strict=True), 1)
+            if array.shape != shape
+        ]
+        if wrong:
+            raise UserError(f"{folder} is of no {network.config['architecture']}: {'; '.join(wrong)}")
+        for array, (parameter, _) in zip(arrays, wanted, strict=True):
             parameter.copy_(_converted(torch.from_numpy(array.astype(np.float32)), side))
         if layers is not None:
             network.head.weight.zero_()
@@ -73,10 +80,10 @@ def _files(folder: Path) -> dict[int, Path]:
 
 def _read(path: Path) -> np.ndarray:
     try:
-        with path.open("rb") as file:
-            array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise UserError(f"{path} is no array of numbers: {error}") from None
+        # Mapped first: what a header claims must be there, and is no pickle.
+        array = np.array(np.load(path, mmap_mode="r", allow_pickle=False))
+    except (ValueError, OSError, EOFError, OverflowError) as error:
+        raise UserError(f"{path} is no array of numbers ({shorten(str(error), LONGEST_REASON)})") from None
     if array.dtype.kind != "f" or not np.isfinite(array).all():
         raise UserError(f"{path} holds {array.dtype} values that are not all finite numbers")
     return array

@@ -54,7 +54,7 @@ def evaluation(run: Run, name: str, labelled: Images) -> None:
     run.reads("evaluation", labelled)
     figures, folder = _figures(METRICS / "evaluate" / f"{name}.json"), PLOTS / "evaluate" / name
     kind = "class" if "accuracy" in figures else "class_validation"
-    by_class = {f"{kind}/{row['class']}": float(row["accuracy"]) for row in _rows(folder / "classes.csv")}
+    by_class = {f"{kind}/{of}": share for of, share in figures.get(kind, {}).items()}
     # Figures without a test set do not mix with those of another setting that had one.
     run.metrics({**figures, **by_class}, f"{name}/", None if "accuracy" in figures else f"{name}/accuracy")
     steps = {int(row["step"]): float(row["accuracy_validation"]) for row in _rows(folder / "steps.csv")}
