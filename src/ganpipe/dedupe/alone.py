@@ -224,7 +224,7 @@ def sentences(found: Found) -> list[str]:
     told = [
         f"{figures['removed']:,} of {figures['images']:,} images are near-duplicates of one that stays "
         f"(codes within {found.radius} bits, {'as measured' if found.measured else 'as given'}); "
-        f"{found.hashed:,} were hashed now"
+        f"{found.hashed:,} {'was' if found.hashed == 1 else 'were'} hashed now"
     ]
     elsewhere = int(found.clusters.leaked.sum())
     if elsewhere:
