@@ -4,8 +4,9 @@
 
 The images are photographs of GANPIPE_MIRROR's `facades` and `lfw250`, made 500x375 and written again at quality 90;
 without a mirror, random scenes. All three use two processes, to 64x64: ours as the stage does it, from shards to pixel
-shards; torchvision's ImageFolder, Resize (antialiased) and CenterCrop in a DataLoader; and OpenCV, whose decoder is
-libjpeg-turbo, which decodes each file as a whole, resizes it by areas or by interpolation, and keeps nothing.
+shards; torchvision's ImageFolder, Resize (antialiased) and CenterCrop in a DataLoader; and bare decoding of each file
+as a whole and resizing, which keeps nothing: by OpenCV, by areas or by interpolation, and by Pillow, by interpolation.
+Both decode by libjpeg-turbo.
 """
 
 import multiprocessing
@@ -29,6 +30,7 @@ from ganpipe.errors import entry
 
 SIDE, WORKERS = 64, 2
 COUNT, QUICK = 8000, 1000  # images
+BILINEAR = (("bilinear", "opencv_linear"), ("bilinear", "pillow_linear"))
 
 
 def photographs() -> list[Image.Image]:
@@ -42,9 +44,9 @@ def photographs() -> list[Image.Image]:
     return [Image.open(path).convert("RGB") for path in paths]
 
 
-def write(folder: Path, count: int) -> None:
+def write(folder: Path, held: list[Image.Image], count: int) -> None:
     """`count` JPEGs of 500x375, each another part of a photograph."""
-    held, source = photographs(), np.random.default_rng(1)
+    source = np.random.default_rng(1)
     for number in range(count):
         image = held[number % len(held)]
         wide = int(source.integers(150, min(image.width, image.height * 4 // 3)))
@@ -80,10 +82,18 @@ def bare(path: Path, interpolation: int) -> None:
     cv2.resize(pixels, (round(pixels.shape[1] * scale), round(pixels.shape[0] * scale)), interpolation=interpolation)
 
 
-def bare_pool(paths: list[Path], interpolation: int) -> None:
-    """The same of all, in two processes."""
+def bare_pillow(path: Path) -> None:
+    """The same as `bare`, as Pillow does it."""
+    with Image.open(path) as image:
+        scale = SIDE / min(image.size)
+        wide, high = round(image.width * scale), round(image.height * scale)
+        image.transform((wide, high), Image.Transform.EXTENT, (0, 0, *image.size), Image.Resampling.BILINEAR)
+
+
+def in_pool(work: Callable[[Path], None], paths: list[Path]) -> None:
+    """Of all files, in two processes."""
     with multiprocessing.get_context("fork").Pool(WORKERS) as pool:  # as a DataLoader's workers are
-        for _ in pool.imap(partial(bare, interpolation=interpolation), paths, chunksize=64):
+        for _ in pool.imap(work, paths, chunksize=64):
             pass
 
 
@@ -105,11 +115,12 @@ def main() -> None:
     asked = arguments("How fast JPEGs become square pixels")
     count = QUICK if asked.quick else COUNT
     figures: dict[str, float] = {}
+    held = photographs()  # before the folder is left that a mirror's path may start from
     with tempfile.TemporaryDirectory() as scratch:
         os.chdir(scratch)
         root = Path("photographs/all")
         root.mkdir(parents=True)
-        write(root, count)
+        write(root, held, count)
         paths = sorted(root.iterdir())
         figures["kilobytes_an_image"] = sum(path.stat().st_size for path in paths) / count / 1000
         figures["download_images_per_second"] = rate(count, lambda: pack_folder("download.path", root, Path("raw")))
@@ -120,9 +131,11 @@ def main() -> None:
             shutil.rmtree(out)
         figures["torchvision_images_per_second"] = rate(count, lambda: torchvision_loader(root.parent))
         for name, interpolation in (("area", cv2.INTER_AREA), ("linear", cv2.INTER_LINEAR)):
-            figures[f"opencv_{name}_images_per_second"] = rate(count, partial(bare_pool, paths, interpolation))
+            work = partial(bare, interpolation=interpolation)
+            figures[f"opencv_{name}_images_per_second"] = rate(count, partial(in_pool, work, paths))
+        figures["pillow_linear_images_per_second"] = rate(count, partial(in_pool, bare_pillow, paths))
         os.chdir("/")
-    for resize, peer in (("antialias", "torchvision"), ("antialias", "opencv_area"), ("bilinear", "opencv_linear")):
+    for resize, peer in (("antialias", "torchvision"), ("antialias", "opencv_area"), *BILINEAR):
         over = figures[f"{resize}_images_per_second"] / figures[f"{peer}_images_per_second"]
         figures[f"{resize}_over_{peer}"] = over
     report(figures, asked.json)

@@ -73,7 +73,7 @@ def kept(field):
 for path in sorted(Path(sys.argv[1]).iterdir()):
     data = path.read_bytes()
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:  # loads what all images share
-        told = bounds.needed(image, data, _turn(image) is not None)
+        told = bounds.needed(image, len(data), bounds.prepared(data)[1], _turn(image) is not None)
     del image
     bounds.ROOM = int(sys.argv[2])
     if os.fork():

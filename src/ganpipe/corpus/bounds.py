@@ -30,22 +30,26 @@ class OutOfBounds(ValueError):
     """The message is the reason, short."""
 
 
-def prepared(data: bytes) -> bytes:
-    """The file as it may be opened. Raises OutOfBounds where opening it would take for ever."""
+def prepared(data: bytes) -> tuple[bytes, int]:
+    """The file as it may be opened, and a JPEG's scans. Raises OutOfBounds where opening it would take for ever."""
     if data[:2] in (b"P1", b"P2", b"P3"):  # pixels in digits: Pillow moves a megabyte at each comment among them
-        return COMMENTS.sub(b"\n", data)
+        return COMMENTS.sub(b"\n", data), 0
+    scans = 0
     if data.startswith(b"\xff\xd8"):
         head, scans = _jpeg(data)
         if head > MAX_HEAD:
             raise OutOfBounds("too much metadata")
         if scans > MAX_SCANS:
             raise OutOfBounds("too many scans")
-    return data
+    return data, scans
 
 
-def needed(image: ImageFile.ImageFile, data: bytes, turned: bool) -> int:
-    """Bytes at the peak of decoding an image that is open, its file among them, as measured with Pillow 13."""
-    pixels, size = image.width * image.height, len(data)
+def needed(image: ImageFile.ImageFile, size: int, scans: int, turned: bool) -> int:
+    """Bytes at the peak of decoding an image that is open, of a file of `size` bytes, as measured with Pillow 13.
+
+    `scans` is how many a JPEG has.
+    """
+    pixels = image.width * image.height
     # Four bytes a pixel as it is decoded, and four more where it is turned or converted.
     each = 4.0 if image.mode == "RGB" and "transparency" not in image.info and not turned else 8.0
     if image.format == "WEBP":
@@ -60,7 +64,7 @@ def needed(image: ImageFile.ImageFile, data: bytes, turned: bool) -> int:
         strip = min(pixels, tags.get(TiffImagePlugin.ROWSPERSTRIP, pixels) * max(image.size))
         tile = tags.get(TiffImagePlugin.TILEWIDTH, 0) * tags.get(TiffImagePlugin.TILELENGTH, 0)
         size += (tile or strip) * bits // 8  # of which one is unpacked at a time
-    if isinstance(image, JpegImagePlugin.JpegImageFile) and (image.info.get("progressive") or _jpeg(data)[1] > 1):
+    if isinstance(image, JpegImagePlugin.JpegImageFile) and (image.info.get("progressive") or scans > 1):
         widest, highest = (max(layer[side] for layer in image.layer) for side in (1, 2))
         coefficients = sum(layer[1] * layer[2] for layer in image.layer) / (widest * highest)
         each = max(each, 4 + 2 * coefficients)  # of two bytes each, all held

@@ -60,7 +60,7 @@ def _guarded(data: bytes, least: int | None) -> Measured:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of odd metadata and of sizes that are checked below
             with bounds.limited(bounds.held() + bounds.ROOM - len(data)):
-                return _rgb(bounds.prepared(data), least)
+                return _rgb(*bounds.prepared(data), least)
     except BrokenImage:
         raise
     except bounds.OutOfBounds as error:
@@ -77,9 +77,9 @@ def _guarded(data: bytes, least: int | None) -> Measured:
         raise BrokenImage("broken") from None
 
 
-def _rgb(data: bytes, least: int | None) -> Measured:
+def _rgb(data: bytes, scans: int, least: int | None) -> Measured:
     """Each step lets go of what the one before it has made: at 100 million pixels, of 400 MB."""
-    image, size = _loaded(data, least)
+    image, size = _loaded(data, scans, least)
     if image.mode.startswith("I"):  # 16 bits (`I;16`, or `I` from a PNG), which convert("RGB") would clip at 255
         image = image if image.mode == "I;16" else image.convert("I")
         image = image.point(lambda level: level * (1 / 257) + 0.5 / 257).convert("L")
@@ -93,10 +93,10 @@ def _rgb(data: bytes, least: int | None) -> Measured:
     return image if image.mode == "RGB" else image.convert("RGB"), size
 
 
-def _loaded(data: bytes, least: int | None) -> Measured:
+def _loaded(data: bytes, scans: int, least: int | None) -> Measured:
     """The image upright, as its format has it, without its file and its decoder."""
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        if bounds.needed(image, data, _turn(image) is not None) > bounds.ROOM:
+        if bounds.needed(image, len(data), scans, _turn(image) is not None) > bounds.ROOM:
             raise BrokenImage("gigantic")
         if max(image.size) > MAX_ASPECT * min(image.size):
             raise BrokenImage("too narrow")
@@ -131,9 +131,10 @@ def square(image: Image.Image, size: int, resize: str, region: Region | None = N
         return np.asarray(image)
     scale = size / min(image.size)
     wide, high = max(size, round(image.width * scale)), max(size, round(image.height * scale))
-    resized = _resized(image, (wide, high), resize, (0, 0, image.width, image.height))
-    left, top = (wide - size) // 2, (high - size) // 2
-    return np.asarray(resized.crop((left, top, left + size, top + size)))
+    # Of the resized image no more than the square is made.
+    across, down = image.width / wide, image.height / high
+    left, top = (wide - size) // 2 * across, (high - size) // 2 * down
+    return np.asarray(_resized(image, (size, size), resize, (left, top, left + size * across, top + size * down)))
 
 
 def squared(data: bytes, size: int, resize: str, region: Region | None = None) -> np.ndarray:
