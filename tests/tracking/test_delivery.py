@@ -1,10 +1,8 @@
 """Against a real MLflow server that is not there, dies, and comes back; and stages that are killed with SIGKILL."""
 
-import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -14,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import mlflow
 import pytest
 from PIL import Image
@@ -25,50 +22,17 @@ from ganpipe.tracking.delivery import sweep
 from ganpipe.tracking.run import track
 from ganpipe.tracking.store import MODEL
 from support.graph import ROOT
-
-
-class Server:
-    """An MLflow server that can be killed and started again on what it had."""
-
-    def __init__(self, folder: Path, store: Path) -> None:
-        shutil.copy(store, folder / "server.db")
-        self.folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        store = ["--backend-store-uri", f"sqlite:///{self.folder}/server.db", "--artifacts-destination", "artefacts"]
-        place = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
-        command = [sys.executable, "-m", "mlflow", "server", *store, *place]
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, start_new_session=True)
-        for _ in range(1200):
-            if self.answers():
-                return
-            assert self.process.poll() is None, (self.folder / "log").read_text()
-            time.sleep(0.1)
-
-    def answers(self) -> bool:
-        try:
-            return bool(httpx.get(f"{self.url}/health", trust_env=False).is_success)
-        except httpx.HTTPError:
-            return False
-
-    def kill(self) -> None:
-        if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            self.process = None
-            while self.answers():  # its workers die after it
-                time.sleep(0.1)
+from support.server import WebServer, free_port
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[Server]:
-    made = Server(tmp_path_factory.mktemp("server"), empty_store)
+def server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[WebServer]:
+    """It can be killed, and started again on what it had."""
+    folder, port = tmp_path_factory.mktemp("server"), free_port()
+    shutil.copy(empty_store, folder / "server.db")
+    store = ["--backend-store-uri", f"sqlite:///{folder}/server.db", "--artifacts-destination", "artefacts"]
+    place = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    made = WebServer([sys.executable, "-m", "mlflow", "server", *store, *place], folder, port, None)
     yield made
     made.kill()
 
@@ -119,7 +83,7 @@ def runs(uri: str) -> tuple[mlflow.MlflowClient, list[Any]]:
 
 
 def test_a_server_that_is_down_costs_nothing_and_gets_all_of_it_later(
-    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    server: WebServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server.kill()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
@@ -139,7 +103,7 @@ def test_a_server_that_is_down_costs_nothing_and_gets_all_of_it_later(
 
 
 def test_a_server_that_dies_midway_and_comes_back_has_each_point_once(
-    server: Server, monkeypatch: pytest.MonkeyPatch
+    server: WebServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if server.process is None:
         server.start()
@@ -218,7 +182,7 @@ with track("train", {"processed": "long"}, name="long") as run:
 
 
 def test_kills_of_the_stage_and_of_the_server_at_random_lose_and_double_nothing(
-    server: Server, monkeypatch: pytest.MonkeyPatch
+    server: WebServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if server.process is None:
         server.start()

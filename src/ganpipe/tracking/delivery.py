@@ -272,6 +272,7 @@ def import_mlflow() -> ModuleType | None:
     for noisy, level in {
         "alembic": "WARNING",
         "mlflow.store.db.utils": "CRITICAL",
+        "mlflow.store.model_registry": "WARNING",
         "mlflow.utils.environment": "ERROR",
         "mlflow.pyfunc": "ERROR",
         "mlflow.models.model": "ERROR",

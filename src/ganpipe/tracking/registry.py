@@ -82,7 +82,7 @@ def fluent(mlflow: ModuleType, store: str) -> Iterator[None]:
 
 
 def _model_of(client: Any, run: str) -> str | None:
-    """The id of the model that the run has logged."""
-    outputs = client.get_run(run).outputs
-    models = outputs.model_outputs if outputs is not None else []
-    return str(models[0].model_id) if models else None
+    """The id of the model that the run has logged, whole: an upload that was cut short leaves one that is not ready."""
+    experiment = client.get_run(run).info.experiment_id
+    found = client.search_logged_models([experiment], f"source_run_id = '{run}'")
+    return next((str(model.model_id) for model in found if model.status == "READY"), None)

@@ -55,7 +55,9 @@ def sync() -> tuple[int, list[str]]:
         for stage in missing:
             _restore(mlflow, store, stage)
     except (mlflow.exceptions.MlflowException, OSError) as error:
-        raise UserError(f"MLflow at {store} does not take it ({reason(error)}): run `make sync` again later") from None
+        unknown = getattr(error, "error_code", None) == "UNAUTHENTICATED"
+        todo = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD" if unknown else "run `make sync` again later"
+        raise UserError(f"MLflow at {store} does not take it ({reason(error)}): {todo}") from None
     return count, [stage.name for stage in missing]
 
 
