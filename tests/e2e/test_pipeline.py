@@ -1,5 +1,6 @@
 """The real `dvc repro` in a temporary copy of the project, on real digits, with real MLflow. In the order given."""
 
+import json
 import os
 import shutil
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import time
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,6 +16,7 @@ from sklearn.datasets import load_digits
 
 from support.bucket import bucket
 from support.project import ALL, Project
+from support.server import WebServer, free_port
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +123,31 @@ print(images.shape, images.dtype, model.metadata.signature.inputs.is_tensor_spec
 """
     uri = f"import os; os.environ['MLFLOW_TRACKING_URI'] = 'sqlite:///{project.folder}/mlflow.db'"
     assert "(3, 32, 32, 3) uint8 True" in project.run("python", "-c", uri + program)
+
+
+def test_it_can_be_served_by_mlflow(project: Project) -> None:
+    command = ["mlflow", "models", "serve", "--model-uri", "models:/ganpipe-default@best", "--env-manager", "local"]
+    store, port = f"sqlite:///{project.folder}/mlflow.db", free_port()
+    surroundings = {**project.environment(), "MLFLOW_TRACKING_URI": store}
+    server = WebServer([*command, "--port", str(port)], project.folder.parent, port, surroundings)
+    try:
+        server.start()
+        answer = httpx.post(f"{server.url}/invocations", json={"inputs": np.zeros((2, 256)).tolist()}, trust_env=False)
+    finally:
+        server.kill()
+    images = np.array(answer.json()["predictions"])
+    assert images.shape == (2, 32, 32, 3)
+    assert (images[0] == images[1]).all()
+    assert images.max() <= 255
+
+
+def test_dvc_shows_metrics_curves_and_pictures(project: Project) -> None:
+    plots = json.loads(project.run("dvc", "plots", "show", "--json"))["data"]
+    of_set = {f"plots/evaluate/digits/{name}" for name in ("confusion.png", "mistakes.png", "bars.png", "classes.csv")}
+    assert {"losses", "discriminator", "health", "gradients", "models/gan/samples.png", *of_set} <= set(plots)
+    shown = json.loads(project.run("dvc", "metrics", "show", "--json"))[""]["data"]
+    figures = shown["metrics/evaluate/digits.json"]["data"]
+    assert figures == project.json("metrics/evaluate/digits.json")
 
 
 def test_a_fresh_clone_gets_everything_from_an_object_store_and_runs_nothing(project: Project) -> None:
