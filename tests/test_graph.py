@@ -52,6 +52,7 @@ ALLOWED = {
     "dedupe": {"corpus", "models"},
     "training": {"corpus", "models"},
     "evaluation": {"corpus", "models"},
+    "analysis": {"corpus", "models"},
 }
 TOP = {"cluster", "errors", "files", "intervals", "manifest", "progress", "runtime", "settings"}
 

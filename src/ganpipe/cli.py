@@ -58,6 +58,24 @@ def main() -> None:
     classifier.add_argument("--width", type=int, default=32, help="filters of the first layer (default: %(default)s)")
     classifier.add_argument("--steps", type=int, default=3000, help="of 128 images each (default: %(default)s)")
     classifier.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    samples = commands.add_parser("sample", help="draw samples of a trained generator")
+    samples.add_argument(
+        "model",
+        nargs="?",
+        default="models/gan",
+        help="its folder, :average behind it for the averaged weights (default: %(default)s)",
+    )
+    samples.add_argument("--count", type=int, default=64, help="default: %(default)s")
+    samples.add_argument("--seed", type=int, default=0, help="of z (default: %(default)s)")
+    samples.add_argument(
+        "--truncation", type=float, help="the most that a number of z may differ from 0; free otherwise"
+    )
+    samples.add_argument(
+        "--out",
+        type=Path,
+        default=Path("samples.png"),
+        help="one picture (.png), the pixels (.npy), or a new folder for a picture each (default: %(default)s)",
+    )
     alone = commands.add_parser("dedupe", help="find near-duplicates in a folder of images; nothing is deleted")
     alone.add_argument("folder", type=Path, help="of images, at any depth")
     alone.add_argument("--method", default="whitened", help="or phash, dhash, whash (default: %(default)s)")
@@ -94,6 +112,8 @@ def main() -> None:
         _dedupe(arguments)
     elif arguments.command == "classifier":
         _classifier(arguments)
+    elif arguments.command == "sample":
+        _sample(arguments)
     else:
         from ganpipe import checks
 
@@ -190,6 +210,18 @@ def _classifier(arguments: argparse.Namespace) -> None:
     if trained.accuracy is not None:
         print(f"{trained.accuracy:.2%} of the test images are told right")
     print(f"{arguments.out}: name it by --network of ganpipe distances")
+
+
+def _sample(arguments: argparse.Namespace) -> None:
+    from ganpipe import files
+    from ganpipe.analysis import samples
+    from ganpipe.runtime import choose_device
+
+    if arguments.out.suffix in (".png", ".npy"):
+        files.refuse_unwritable("--out", arguments.out)
+    images = samples.sample(arguments.model, arguments.count, arguments.seed, arguments.truncation, choose_device())
+    samples.write(images, arguments.out)
+    print(f"{arguments.out}: {len(images)} samples of {arguments.model}")
 
 
 def _dedupe(arguments: argparse.Namespace) -> None:
