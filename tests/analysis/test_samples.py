@@ -20,7 +20,11 @@ def model() -> str:
     initialise(generator, torch.Generator().manual_seed(0))
     for parameter in generator.parameters():
         parameter.data.mul_(8)  # so that samples differ
-    networks = {"generator": generator, "generator_average": Generator(2, 5), "discriminator": Discriminator(2)}
+    networks: dict[str, Generator | Discriminator] = {
+        "generator": generator,
+        "generator_average": Generator(2, 5),
+        "discriminator": Discriminator(2),
+    }
     save_gan(Path("gan"), networks, {"train": {"noise": "normal"}})
     return "gan"
 
