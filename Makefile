@@ -46,7 +46,7 @@ ui: setup  ## Open the MLflow pages on http://127.0.0.1:5000 (PORT=... for anoth
 
 lock: setup  ## Renew requirements.lock from pyproject.toml
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --extra pipeline --extra dev --extra ray --upgrade --output-file requirements.lock pyproject.toml
+	  --extra pipeline --extra dev --extra ray --extra onnx --upgrade --output-file requirements.lock pyproject.toml
 
 sync: setup  ## Bring MLflow up to date: what it could not take, what DVC brought back from its cache
 	@ganpipe sync

@@ -76,6 +76,13 @@ def main() -> None:
         default=Path("samples.png"),
         help="one picture (.png), the pixels (.npy), or a new folder for a picture each (default: %(default)s)",
     )
+    exported = commands.add_parser("export", help="write a trained network as ONNX, compared with torch")
+    exported.add_argument("model", nargs="?", type=Path, default=Path("models/gan"), help="default: %(default)s")
+    exported.add_argument(
+        "--network", choices=("generator", "discriminator"), default="generator", help="default: %(default)s"
+    )
+    exported.add_argument("--average", action="store_true", help="its averaged weights")
+    exported.add_argument("--out", type=Path, help="default: NETWORK.onnx")
     alone = commands.add_parser("dedupe", help="find near-duplicates in a folder of images; nothing is deleted")
     alone.add_argument("folder", type=Path, help="of images, at any depth")
     alone.add_argument("--method", default="whitened", help="or phash, dhash, whash (default: %(default)s)")
@@ -114,6 +121,8 @@ def main() -> None:
         _classifier(arguments)
     elif arguments.command == "sample":
         _sample(arguments)
+    elif arguments.command == "export":
+        _export(arguments)
     else:
         from ganpipe import checks
 
@@ -222,6 +231,16 @@ def _sample(arguments: argparse.Namespace) -> None:
     images = samples.sample(arguments.model, arguments.count, arguments.seed, arguments.truncation, choose_device())
     samples.write(images, arguments.out)
     print(f"{arguments.out}: {len(images)} samples of {arguments.model}")
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from ganpipe import files
+    from ganpipe.export import export
+
+    to = arguments.out or Path(f"{arguments.network}.onnx")
+    files.refuse_unwritable("--out", to)
+    apart = export(arguments.model, arguments.network, arguments.average, to)
+    print(f"{to}: differs from torch by {apart:.1e} at the most")
 
 
 def _dedupe(arguments: argparse.Namespace) -> None:

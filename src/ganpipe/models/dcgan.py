@@ -209,7 +209,7 @@ class Generator(nn.Module):
         return nn.ConvTranspose2d(channels, filters, kernel, stride, kernel // 2, output_padding=stride - 1, bias=False)
 
     def forward(self, z: Tensor) -> Tensor:
-        x = self.project(z).view(len(z), self.side, self.side, -1).permute(0, 3, 1, 2)  # channels last
+        x = self.project(z).view(z.shape[0], self.side, self.side, -1).permute(0, 3, 1, 2)  # channels last
         x = F.relu(self.project_norm(x), inplace=True)
         for conv, norm in zip(self.convs, self.norms, strict=True):
             x = F.relu(norm(conv(x)), inplace=True)
