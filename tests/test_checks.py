@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from ganpipe.corpus.catalogue import NAMES
 from support.graph import ROOT
 
 GANPIPE = Path(sys.executable).with_name("ganpipe")
@@ -33,6 +34,23 @@ def test_check_accepts_the_shipped_settings_and_finds_a_fault_in_any_section() -
     ("old", "new", "said"),
     [
         ("  name: cifar10 ", "  name: folder ", "download.name is folder: set download.path"),
+        ("  name: cifar10 ", "  name: parquet ", "download.name is parquet: set download.path"),
+        (
+            "  name: cifar10 ",
+            "  name: folderr ",
+            "download.name is folderr, but there is no such data set: choose one of " + ", ".join(NAMES),
+        ),
+        (
+            "  name: cifar10 ",
+            "  name: scrape ",
+            "download.name is scrape: set download.path\nerror: params.yaml: "
+            "download.name is scrape: set download.contact",
+        ),
+        (
+            "  path:                    # where those",
+            "  path: mine  # where those",
+            "download.path is mine, but cifar10 comes from the catalogue: set it to null",
+        ),
         ("  crop: center ", "  crop: faces ", "preprocess.crop is faces: set download.faces"),
         ("  faces:  ", "  faces: x.onnx ", "download.faces is x.onnx, which is neither haar nor a file"),
         ("  vetoes:  ", "  vetoes: nowhere ", "dedupe.vetoes is nowhere, which is no file"),

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ganpipe.corpus.catalogue import FOLDER
+from ganpipe.corpus.catalogue import CATALOGUE, NAMES
 from ganpipe.corpus.faces import HAAR
 from ganpipe.corpus.params import DownloadParams, PreprocessParams
 from ganpipe.dedupe.params import DedupeParams
@@ -45,8 +45,14 @@ def _between_sections() -> list[str]:
     train, evaluate = load_params(TrainParams, "train"), load_params(EvaluateParams, "evaluate")
     table, own = ARCHITECTURES[train.network], evaluate.weights is None
     layers, vetoes = len(table.discriminator), load_params(DedupeParams, "dedupe").vetoes
+    unknown, theirs = download.name not in NAMES, download.name in set(NAMES) - set(CATALOGUE)
     rules = {
-        f"download.name is {FOLDER}: set download.path": download.name == FOLDER and not download.path,
+        f"download.name is {download.name}, but there is no such data set: choose one of {', '.join(NAMES)}": unknown,
+        f"download.name is {download.name}: set download.path": theirs and not download.path,
+        "download.name is scrape: set download.contact": download.name == "scrape" and not download.contact,
+        f"download.path is {download.path}, but {download.name} comes from the catalogue: set it to null": download.name
+        in CATALOGUE
+        and download.path is not None,
         "preprocess.crop is faces: set download.faces": preprocess.crop == "faces" and not download.faces,
         f"download.faces is {download.faces}, which is neither haar nor a file": download.faces not in (None, HAAR)
         and not Path(str(download.faces)).is_file(),

@@ -130,15 +130,18 @@ def main() -> None:
 
 
 def _sets() -> None:
-    from ganpipe.corpus.catalogue import CATALOGUE, LABELLED
+    from ganpipe.corpus import search
+    from ganpipe.corpus.catalogue import CATALOGUE, LABELLED, NAMES
     from ganpipe.corpus.download import FORMS
 
+    width = max(map(len, NAMES))
     for name, known in CATALOGUE.items():
-        print(f"{name:<15} {known.title}{' (labelled, to evaluate on)' if name in LABELLED else ''}")
-        print(f"{'':<15} {known.licence}; {known.homepage}")
+        print(f"{name:<{width}} {known.title}{' (labelled, to evaluate on)' if name in LABELLED else ''}")
+        print(f"{'':<{width}} {known.licence}; {known.homepage}")
     print("\nImages of your own, in download.path:")
-    for name, form in {"folder": "a folder of images, at any depth", **FORMS, "scrape": "a list of addresses"}.items():
-        print(f"{name:<15} {form}")
+    scraped = f"a list of addresses, or a search, such as {search.FORMS}"
+    for name, form in {"folder": "a folder of images, at any depth", **FORMS, "scrape": scraped}.items():
+        print(f"{name:<{width}} {form}")
 
 
 def _sync() -> None:

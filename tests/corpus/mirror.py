@@ -1,8 +1,9 @@
 """A real server on this machine, for the tests of downloads."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TypeVar
 
@@ -64,6 +65,26 @@ def serve(data: bytes, most: int | None = None, etag: str | None = None) -> Answ
         wanted = data[start:stop]
         about = {"Content_Range": f"bytes {start}-{stop - 1}/{len(data)}", **({"ETag": etag} if etag else {})}
         handler.give(206 if handler.headers["Range"] else 200, wanted[:most], len(wanted), **about)
+
+    return answer
+
+
+def stall(data: bytes, silent: bool) -> Answer:
+    """As `serve`, but only the first bytes come at once; then nothing for a while, or one byte now and then."""
+
+    def answer(handler: Handler) -> None:
+        start, stop = handler.span(len(data))
+        handler.send_response(206 if handler.headers["Range"] else 200)
+        handler.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(data)}")
+        handler.send_header("Content-Length", str(stop - start))
+        handler.end_headers()
+        with suppress(OSError):  # who asked has hung up
+            handler.wfile.write(data[start : min(stop, start + 10)])
+            if silent:
+                time.sleep(3)
+            for byte in [] if silent else data[start + 10 : min(stop, start + 100)]:
+                time.sleep(0.05)
+                handler.wfile.write(bytes([byte]))
 
     return answer
 

@@ -2,11 +2,13 @@
 
 import hashlib
 import re
+import sys
 
 import numpy as np
 import pytest
 
-from ganpipe.corpus.catalogue import CATALOGUE, DIGITS, LABELLED, find
+from ganpipe import cli
+from ganpipe.corpus.catalogue import CATALOGUE, DIGITS, LABELLED, NAMES, find
 from ganpipe.corpus.entry import Archive, Bundled, Entry, Files, InMirror, NpmPackage, Pictures
 from ganpipe.errors import UserError
 
@@ -27,6 +29,19 @@ def test_unknown_name_gets_the_list() -> None:
         find("cifar11")
 
 
+def test_the_list_says_of_every_name_what_it_is_in_one_column(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["ganpipe", "sets"])
+    cli.main()
+    lines = capsys.readouterr().out.splitlines()
+    told = {line.split()[0]: line for line in lines if line and line[0] not in " I"}
+    assert list(told) == [*CATALOGUE, *(name for name in NAMES if name not in CATALOGUE)]
+    column = 1 + max(map(len, NAMES))
+    assert all(line[column - 1] == " " and line[column] != " " for line in told.values())
+    assert "or a search, such as openverse:" in told["scrape"]
+
+
 @pytest.mark.parametrize("entry", [entry for entry in CATALOGUE.values() if isinstance(entry, Entry)])
 def test_splits_follow_each_other_from_the_first_row(entry: Entry) -> None:
     ends = [0]
@@ -42,7 +57,7 @@ def test_sources_are_verified_and_addresses_are_safe(entry: Entry | Pictures) ->
     assert entry.sources
     if entry.content is not None:
         assert len(entry.content) == 64
-    for source in entry.sources:
+    for place, source in enumerate(entry.sources):
         match source:
             case Archive() | Files():
                 assert source.files
@@ -52,6 +67,7 @@ def test_sources_are_verified_and_addresses_are_safe(entry: Entry | Pictures) ->
                     assert file.bytes is None or (file.bytes > 0 and file.md5 is not None)
             case InMirror():
                 assert entry.content or entry.name == "imagenet"  # which each has from its makers, by name
+                assert place == 0  # a mirror is asked before anybody else
             case NpmPackage():
                 assert len(source.sha256) == 64
             case Bundled():

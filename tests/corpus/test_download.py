@@ -20,7 +20,7 @@ from PIL import Image
 
 from ganpipe.corpus import catalogue, http, sources, unpack
 from ganpipe.corpus import pack as packing
-from ganpipe.corpus.catalogue import CIFAR10, DIGITS, SVHN
+from ganpipe.corpus.catalogue import CIFAR10, DIGITS, IMAGENET, SVHN
 from ganpipe.corpus.download import download, download_entry, pictures_digest
 from ganpipe.corpus.entry import Archive, Bundled, Entry, File, Files, InMirror, NpmPackage, Pictures
 from ganpipe.corpus.images import decode, square
@@ -398,8 +398,45 @@ def test_a_mirror_may_be_an_address_of_a_store(monkeypatch: pytest.MonkeyPatch) 
     shutil.rmtree(OUT)
     assert download_entry(pictures(ROSES_LIKE, unsigned()), OUT) == {"images": 4, "rejected": 0}
     monkeypatch.setenv("GANPIPE_MIRROR", "memory://nowhere")
-    with pytest.raises(UserError, match="memory://nowhere/set holds no files"):
+    with pytest.raises(UserError, match="memory://nowhere/set: it holds no files of images"):
         download_entry(pictures(ROSES_LIKE, InMirror()), Path("other"))
+
+
+@pytest.mark.parametrize("mirrored", ["mirror", "file://{}/mirror", "memory://mirror"])
+def test_imagenets_folder_in_a_mirror_is_asked_before_its_publisher(
+    mirrored: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {f"imagenet/train/n0{number}/a.JPEG": PHOTO for number in (1, 2)}
+    tar = packed_tar({name.partition("/")[2]: data for name, data in files.items()})
+    memory = fsspec.filesystem("memory")
+    memory.store.clear()
+    monkeypatch.setenv("GANPIPE_MIRROR", mirrored.format(Path.cwd()))
+    with running() as server:
+        url = server.url("/set.tar", serve(tar))
+        entry = dataclasses.replace(
+            IMAGENET,
+            sources=tuple(
+                Files("archive", (published("set.tar", tar, url),)) if isinstance(source, Files) else source
+                for source in IMAGENET.sources
+            ),
+        )
+        fill(Path("mirror"), {"imagenet/set.tar": tar})  # which is no image
+        memory.pipe("/mirror/imagenet/set.tar", tar)
+        assert download_entry(entry, Path("of-the-archive")) == {"images": 2, "rejected": 0}
+        fill(Path("mirror"), files)
+        Path("mirror/imagenet/set.tar").unlink()
+        for name, data in files.items():
+            memory.pipe(f"/mirror/{name}", data)
+        shutil.rmtree(".ckpt/download/imagenet")
+        assert download_entry(entry, OUT) == {"images": 2, "rejected": 0}
+        assert server.requests["/set.tar"] == []
+    assert names(Images(OUT)) == [name.partition("/")[2] for name in files]
+
+
+def test_a_folder_may_be_named_as_a_files_address() -> None:
+    root = fill(Path("zoo"), {"a.png": DRAWING}).absolute()
+    assert download(download_params(name="folder", path=f"file://{root}"), OUT) == {"images": 1, "rejected": 0}
+    refuse("folder", "file:///nowhere/at/all", "download.path is /nowhere/at/all, which is no folder")
 
 
 def test_what_came_without_a_published_checksum_is_told(capsys: pytest.CaptureFixture[str]) -> None:

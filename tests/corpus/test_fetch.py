@@ -6,11 +6,13 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
-from corpus.mirror import Answer, Handler, Mirror, running, serve
+from corpus.mirror import Answer, Handler, Mirror, running, serve, stall
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ganpipe.corpus import fetch as fetching
 from ganpipe.corpus import http
 from ganpipe.corpus.fetch import fetch, fetch_unsigned, mirrors, npm_pack
 from ganpipe.corpus.http import FetchError
@@ -174,6 +176,22 @@ def test_second_mirror_makes_good_for_the_first(kind: str, mirror: Mirror) -> No
 def test_leftovers_of_another_file_do_not_spoil_a_good_mirror(stale: bytes, mirror: Mirror) -> None:
     PART.write_bytes(stale)
     assert get(mirror.url("/a", serve(DATA))) == DATA
+
+
+@pytest.mark.parametrize(("silent", "said"), [(True, "timed out"), (False, "sends less than 1,000 bytes a second")])
+def test_a_server_that_stalls_or_drips_is_given_up_for_the_next_one(
+    silent: bool, said: str, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "TIMEOUT", httpx.Timeout(0.4))
+    monkeypatch.setattr(http, "WINDOW", 0.2)
+    slow = mirror.url("/slow", stall(DATA, silent))
+    with pytest.raises(FetchError, match=f"/slow: {said}"):
+        get(slow)
+    assert len(mirror.requests["/slow"]) == http.ATTEMPTS
+    monkeypatch.setattr(fetching, "TIMEOUT", http.TIMEOUT)
+    assert DATA.startswith(PART.read_bytes())
+    assert get(mirror.url("/a", serve(DATA))) == DATA
+    assert mirror.requests["/a"] == [f"bytes={3 * 10}-"] or not silent
 
 
 ANSWERS = {

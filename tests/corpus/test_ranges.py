@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
-from corpus.mirror import Answer, Handler, Mirror, running, serve
+from corpus.mirror import Answer, Handler, Mirror, running, serve, stall
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -151,6 +152,20 @@ def test_a_mirror_that_lies_is_named_and_the_next_one_makes_good(mirror: Mirror)
         get(lie)
     assert list(TO.parent.iterdir()) == []
     assert get(lie, good) == DATA
+
+
+@pytest.mark.parametrize(("silent", "said"), [(True, "timed out"), (False, "sends less than 1,000 bytes a second")])
+def test_a_server_that_stalls_or_drips_is_given_up_for_the_next_one(
+    silent: bool, said: str, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranges, "TIMEOUT", httpx.Timeout(0.4))
+    monkeypatch.setattr(http, "WINDOW", 0.2)
+    slow = mirror.url("/slow", stall(DATA, silent))
+    with pytest.raises(FetchError, match=f"/slow: {said}"):
+        get(slow)
+    assert len(set(asked(mirror, "/slow"))) <= ranges.CONNECTIONS  # no other range is asked for then
+    monkeypatch.setattr(ranges, "TIMEOUT", http.TIMEOUT)
+    assert get(mirror.url("/a", ranged(DATA))) == DATA
 
 
 ANSWERS: dict[str, Answer] = {

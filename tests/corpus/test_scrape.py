@@ -355,6 +355,17 @@ def test_the_stage_packs_what_was_scraped(hosts: Hosts, monkeypatch: pytest.Monk
     assert images.manifest["outcomes"]["answered 404"] == 1
 
 
+def test_where_no_address_gives_an_image_it_is_told_what_became_of_them(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module.Settings, "__new__", lambda cls, contact, per_second: OPEN._replace(contact=contact))
+    Path("l.txt").write_text("\n".join([hosts.url("/gone"), hosts.url("/lost"), "nonsense"]))
+    with pytest.raises(
+        UserError, match=r"none of the 3 addresses in l\.txt gave an image: 2 answered 404, 1 not an address$"
+    ):
+        download(download_params("scrape", "l.txt", contact="me@example.org", per_second=1000), Path("out"))
+
+
 def test_images_are_decoded_while_others_are_on_their_way(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BATCH", 2)
     monkeypatch.setattr(module, "LAST_CHECKS", 60)

@@ -219,6 +219,11 @@ def test_archives_in_an_archive_are_folders_of_their_names(tmp_path: Path) -> No
 PICTURES_BY_CLASS = {"n01": PICTURES["a/1.png"], "n02": PICTURES["b/2.png"]}
 
 
+def test_a_jpeg_2000_of_a_shard_is_counted_though_nothing_decodes_it() -> None:
+    source = sources.webdataset([tar(Path("s.tar"), {"a.jpg": b"1", "b.jp2": b"2"})])
+    assert (source.total, listed(source)) == (2, {"s/a.jpg": b"1", "s/b.jp2": b"2"})
+
+
 def test_an_lmdb_is_read_by_key(tmp_path: Path) -> None:
     import lmdb
 

@@ -21,15 +21,38 @@ def local(setting: str, wanted: str, folder: Path) -> list[Path]:
     """
     found: list[Path] = []
     for each in _numbered(setting, wanted):
-        if "://" in each and not each.startswith("file://"):
+        if _is_remote(each):
             found += _fetched(setting, each, folder)
             continue
-        path = str(Path(each.removeprefix("file://")).expanduser())
+        path = str(_here(each))
         held = sorted(glob.glob(path)) if glob.has_magic(path) else [path]  # noqa: PTH207 (a path, or a pattern of any)
         if not held or not all(Path(name).is_file() for name in held):
             raise UserError(f"{setting} is {wanted}: there is no file {path} (seen from {Path.cwd()})")
         found += map(Path, held)
     return found
+
+
+def local_folder(setting: str, wanted: str, folder: Path) -> Path:
+    """The folder that `wanted` names; a remote one is copied to `folder`, with all that is below it now.
+
+    Any address that fsspec lists. `setting` is named where that cannot be done: UserError. Whether a path leads to a
+    folder is not looked at.
+    """
+    if not _is_remote(wanted):
+        return _here(wanted)
+    name = re.sub(r"[^\w.-]", "_", wanted.rstrip("/").rpartition("/")[2]).lstrip(".")
+    try:
+        return stores.copied_folder(stores.below(wanted), folder / files.digest(wanted) / (name or "folder"))
+    except FetchError as error:
+        raise UserError(f"{setting} is {wanted}, which could not be read as a folder: {error}") from None
+
+
+def _is_remote(wanted: str) -> bool:
+    return "://" in wanted and not wanted.startswith("file://")
+
+
+def _here(wanted: str) -> Path:
+    return Path(wanted.removeprefix("file://")).expanduser()
 
 
 def _numbered(setting: str, wanted: str) -> list[str]:

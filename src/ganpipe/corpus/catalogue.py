@@ -163,6 +163,7 @@ IMAGENET = Pictures(
     licence="ImageNet's terms: non-commercial research and education",
     citation="O. Russakovsky et al., ImageNet Large Scale Visual Recognition Challenge, 2015",
     sources=(
+        InMirror(),
         Files(
             "archive",
             (
@@ -174,7 +175,6 @@ IMAGENET = Pictures(
                 ),
             ),
         ),
-        InMirror(),
     ),
 )
 

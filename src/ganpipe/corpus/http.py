@@ -1,7 +1,7 @@
 """What every request has in common: how long it waits, which answers are final, and when to ask again."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
@@ -13,6 +13,7 @@ T = TypeVar("T")
 
 ATTEMPTS, WAIT_SECONDS, LONGEST_WAIT = 3, 1.0, 120.0  # of one request; the wait doubles, or is what the server asks for
 TIMEOUT = httpx.Timeout(30.0, connect=15.0)
+LEAST_RATE, WINDOW = 1000, 60.0  # bytes a second that a body comes at, over so many seconds: a drip ends no timeout
 PASSING = (408, 425, 429, 500, 502, 503, 504)  # answers that may differ when asked again
 PLAIN = {"Accept-Encoding": "identity"}  # bytes as they are published
 
@@ -46,6 +47,19 @@ def check(response: httpx.Response) -> None:
         raise PassingError(f"answered {response.status_code}", asked_for(response.headers.get("Retry-After", "")))
     if not response.is_success:
         raise FetchError(f"answered {response.status_code}")
+
+
+def body(response: httpx.Response) -> Iterator[bytes]:
+    """A body's bytes, as they arrive. Raises PassingError where they only drip."""
+    since, arrived = time.monotonic(), 0
+    for chunk in response.iter_bytes():
+        arrived += len(chunk)
+        passed = time.monotonic() - since
+        if passed >= WINDOW:
+            if arrived < LEAST_RATE * passed:
+                raise PassingError(f"sends less than {LEAST_RATE:,} bytes a second")
+            since, arrived = time.monotonic(), 0
+        yield chunk
 
 
 def _wait(state: tenacity.RetryCallState) -> float:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ganpipe.corpus import address
 from ganpipe.corpus.catalogue import FOLDER, LABELLED, find
-from ganpipe.corpus.download import download_entry
+from ganpipe.corpus.download import download_entry, downloads
 from ganpipe.corpus.pack import Arrangement, pack_folder
 from ganpipe.corpus.params import EvaluationSetsParams
 from ganpipe.corpus.sources import text
@@ -22,7 +23,7 @@ def evaluation_set(name: str, params: EvaluationSetsParams, out: Path) -> None:
     if name != FOLDER:
         download_entry(find(name), out)
     elif params.path:
-        root = Path(params.path).expanduser()
+        root = address.local_folder("evaluate.path", params.path, downloads())
         pack_folder("evaluate.path", root, out, partial(_by_class, root))
     else:
         raise UserError("evaluate.datasets names folder: set evaluate.path to the folder that holds its classes")

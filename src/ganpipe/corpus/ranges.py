@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 
-from ganpipe.corpus.http import PLAIN, TIMEOUT, FetchError, PassingError, check, persistently
+from ganpipe.corpus.http import PLAIN, TIMEOUT, FetchError, PassingError, body, check, persistently
 from ganpipe.progress import Progress
 
 SEGMENT = 16 << 20  # bytes of a range
@@ -126,6 +126,8 @@ def _write(
     stopped: threading.Event,
 ) -> int:
     """Fetch one segment to its place: its bytes."""
+    if stopped.is_set():
+        return 0
     start, stop = ledger.span(number)
     place = start
     headers = {"Range": f"bytes={start}-{stop - 1}", **({"If-Range": etag} if etag else {})}
@@ -135,7 +137,7 @@ def _write(
         check(response)
         if _version(response, ledger.size) != etag:
             raise FetchError("the file changed while it was fetched")
-        for chunk in response.iter_bytes():
+        for chunk in body(response):
             if stopped.is_set():
                 return 0
             if place + len(chunk) > stop:

@@ -27,6 +27,7 @@ MAX_RATIO, ALWAYS_ALLOWED = 100, 1 << 30  # times its size that an archive may u
 LEAST_ENTRY, ALWAYS_HELD = 16, 100_000  # bytes of an archive that an entry takes, beyond so many entries
 MAX_DICTIONARY = 256 << 20  # bytes that unpacking an xz archive may take
 CHUNK = 1 << 20
+# Names of images. JPEG 2000 is among them though nothing here decodes it: so it is set aside and counted.
 IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "ppm", "pgm", "jp2", "avif")
 
 
