@@ -72,7 +72,7 @@ def test_a_changed_setting_runs_its_stages_in_a_copy_and_is_reported(shared: Sha
     locked = (shared.folder / "dvc.lock").read_bytes()
 
     out = shared.make("ci-experiment", "BASE=main")
-    assert executed(out) == ["train", "evaluate@digits"]
+    assert executed(out) == ["train", "evaluate@digits", "analyse"]
     assert "what is not committed is left out" in out
     assert shared.run("git", "status", "--porcelain", "--", ".", ":!report*") == before
     assert (shared.folder / "dvc.lock").read_bytes() == locked

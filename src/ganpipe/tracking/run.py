@@ -27,7 +27,8 @@ from ganpipe.tracking.delivery import Courier
 from ganpipe.tracking.journal import Journal
 from ganpipe.tracking.store import EXPERIMENT, IMAGES, KEY, MADE, STAGE, store_uri
 
-STAGES = ("download", "dedupe", "preprocess", "train", "evaluate")  # that read settings, in their order
+STAGES = ("download", "dedupe", "preprocess", "train", "evaluate", "analyse")  # that read settings, in their order
+OF_A_MODEL = ("evaluate", "analyse")  # which do not follow from one another
 NO_NAME, LONGEST_NAME = re.compile(r"[^\w.\- :/]"), 250  # what MLflow takes for a metric
 SAMPLING = 10.0  # seconds between two looks at the machine's load
 
@@ -200,9 +201,9 @@ def key_of(stage: str, inputs: dict[str, str], settings: dict[str, Any]) -> str:
 
 
 def upstream(sections: dict[str, Any], stage: str) -> dict[str, Any]:
-    """The sections that a stage's result may follow from: those up to its own."""
-    wanted = STAGES[: STAGES.index(stage) + 1]
-    return {name: values for name, values in sections.items() if name in wanted}
+    """The sections that a stage's result may follow from: those before it, and its own."""
+    before = [name for name in STAGES[: STAGES.index(stage)] if name not in OF_A_MODEL]
+    return {name: values for name, values in sections.items() if name in (*before, stage)}
 
 
 def flat(sections: dict[str, Any]) -> dict[str, Any]:

@@ -84,6 +84,10 @@ def locked() -> Iterator[Locked]:
             inputs = {"evaluation": Images(told.EVALUATION / labelled).digest, "weights": measured}
         elif stage == "train":
             inputs = {"processed": Images(told.PROCESSED).digest}
+        elif stage == "analyse":
+            checksums = load_config(told.GAN)["sha256"]
+            parent = checksums["discriminator"]
+            inputs = {"processed": Images(told.PROCESSED).digest, "weights": checksums["generator"]}
         else:
             raw = {"raw": Images(told.RAW / sections["download"]["name"]).digest}
             inputs = {} if stage == "download" else raw
@@ -122,6 +126,8 @@ def _restore(mlflow: ModuleType, store: str, stage: Locked) -> None:
         told.training(run, Images(told.PROCESSED))
     elif stage.stage == "dedupe":
         told.dedupe(run)
+    elif stage.stage == "analyse":
+        told.analysis(run)
     else:
         raw = told.RAW / settings["download.name"]
         told.data(run, stage.stage, raw if stage.stage == "download" else told.PROCESSED)

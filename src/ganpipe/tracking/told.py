@@ -10,7 +10,7 @@ from ganpipe.tracking.run import Run
 from ganpipe.tracking.store import MODEL
 
 GRAPH = (Path("params.yaml"), Path("dvc.yaml"), Path("dvc.lock"))
-METRICS, PLOTS = Path("metrics"), Path("plots")
+METRICS, PLOTS, ANALYSED = Path("metrics"), Path("plots"), Path("plots/analyse")
 RAW, EVALUATION, DEDUPED = Path("data/raw"), Path("data/evaluation"), Path("data/deduped")
 PROCESSED, GAN = Path("data/processed"), Path("models/gan")
 
@@ -62,6 +62,13 @@ def evaluation(run: Run, name: str, labelled: Images) -> None:
         run.curve(f"{name}/accuracy_validation_by_step", steps)
     run.artefact(folder, name)
     run.measured(name, figures)
+
+
+def analysis(run: Run) -> None:
+    """Of `analyse`: its figures, pictures, and the walks' film."""
+    run.metrics(_figures(METRICS / "analyse.json"), "analyse/")
+    run.artefact(ANALYSED, "analyse")
+    run.describe("Pictures: `analyse/walks.png`, `neighbours.png`, `filters_trained.png`, `truncation.png`.")
 
 
 def _figures(path: Path) -> dict[str, Any]:
