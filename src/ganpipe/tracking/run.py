@@ -25,7 +25,7 @@ from ganpipe.settings import read_params
 from ganpipe.tracking import journal, notes
 from ganpipe.tracking.delivery import Courier
 from ganpipe.tracking.journal import Journal
-from ganpipe.tracking.store import EXPERIMENT, IMAGES, KEY, MADE, STAGE, store_uri
+from ganpipe.tracking.store import IMAGES, KEY, MADE, STAGE, experiment, store_uri
 
 STAGES = ("download", "dedupe", "preprocess", "train", "evaluate", "analyse")  # that read settings, in their order
 OF_A_MODEL = ("evaluate", "analyse")  # which do not follow from one another
@@ -187,7 +187,7 @@ def begin(
         **_provenance(),
     }
     about = {"name": name, "parent_of": parent_of, "settings": settings, "tags": tags}
-    run.note("begin", id=uuid.uuid4().hex, experiment=EXPERIMENT, store=store_uri(), **about)
+    run.note("begin", id=uuid.uuid4().hex, experiment=experiment(), store=store_uri(), **about)
 
 
 def run_name(settings: str) -> str:

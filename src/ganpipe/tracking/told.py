@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ganpipe.corpus.shards import Images
+from ganpipe.tracking import notes
 from ganpipe.tracking.run import Run
 from ganpipe.tracking.store import MODEL
 
@@ -17,13 +18,16 @@ PROCESSED, GAN = Path("data/processed"), Path("models/gan")
 
 def data(run: Run, stage: str, out: Path) -> None:
     """Of `download` and `preprocess`: their counts, and by which checksum their readers know what they made."""
-    run.metrics(_figures(METRICS / f"{stage}.json"))
+    run.metrics(figures := _figures(METRICS / f"{stage}.json"))
+    run.describe(notes.of_data(stage, figures))
     run.made(Images(out).digest)
 
 
 def dedupe(run: Run) -> None:
     """Of `dedupe`: its counts, pictures and the review page."""
-    run.metrics(_figures(METRICS / "dedupe.json"))
+    run.metrics(figures := _figures(METRICS / "dedupe.json"))
+    if figures.get("kept") is not None:
+        run.describe(notes.of_data("dedupe", figures))
     for name, picture in (("duplicates", "groups.png"), ("calibration", "calibration.png")):
         if (DEDUPED / picture).exists():
             run.picture(name, DEDUPED / picture)
