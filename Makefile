@@ -3,7 +3,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON ?= python3
 PORT ?= 5000
 export BASE ?= main
-SECTIONS := download|dedupe|preprocess|train|evaluate
+SECTIONS := download|dedupe|preprocess|train|evaluate|analyse
 UV_VERSION := 0.13.8
 SYNC := .venv/bin/uv pip sync --quiet --require-hashes --compile-bytecode --python .venv/bin/python requirements.lock
 

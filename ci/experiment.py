@@ -30,6 +30,9 @@ BASE, NEW = "base", "new"  # the copies, by the names that the report has for th
 NOWHERE = "error.dvc.org/missing-files"  # what DVC says of data that it can neither find nor pull
 
 
+EMPTY = "empty"  # a remote of the copies, where the project has none
+
+
 class Outcome(NamedTuple):
     """What became of the stages in a copy, by name."""
 
@@ -47,6 +50,10 @@ def main() -> None:
     root = Path(_git("rev-parse", "--show-toplevel"))
     head = _git("rev-parse", "HEAD")
     base = _fork_point(arguments.base, head)
+    remote = Config(str(root / ".dvc"))["core"].get("remote")
+    if arguments.push and remote is None:
+        raise UserError("there is no DVC remote to push to: `dvc remote add --default NAME ADDRESS` names one")
+    take = "dvc repro --pull" if remote else "dvc repro"
     if _git("status", "--porcelain"):
         print("what is not committed is left out")
     with _workplace(root) as folder:
@@ -58,7 +65,7 @@ def main() -> None:
             compare([f"./{BASE}", f"./{NEW}"], root / "report.html", str(folder / "compared.md"))
         words = [
             f"## {code(head[:8])} against {code(arguments.base)}\n",
-            _stages(_locked(copies[BASE]), _locked(copies[NEW]), outcome),
+            _stages(_locked(copies[BASE]), _locked(copies[NEW]), outcome, take),
             (folder / "compared.md").read_text(encoding="utf-8"),
             _pictures(copies, root / "report"),
         ]
@@ -108,8 +115,10 @@ def _copy(root: Path, commit: str, folder: Path) -> Path:
     with Config(str(folder / ".dvc")).edit("local") as local:
         local["cache"]["dir"] = str(ours["cache"].get("dir") or root / ".dvc/cache")
         local["remote"] = {name: {**remote, "url": str(remote["url"])} for name, remote in ours["remote"].items()}
-        if default := ours["core"].get("remote"):
-            local["core"]["remote"] = default
+        default = ours["core"].get("remote")
+        if default is None:  # an empty one, for without any `dvc repro --pull` fails
+            local["remote"][EMPTY] = {"url": str(folder.parent / EMPTY)}
+        local["core"]["remote"] = default or EMPTY
     return folder
 
 
@@ -146,8 +155,8 @@ def _push(copy: Path, outcome: Outcome) -> None:
             raise UserError("the figures could not be sent to the DVC remote: run the same command again")
 
 
-def _stages(before: dict[str, Any], after: dict[str, Any], outcome: Outcome) -> str:
-    """A table of the stages whose entry in dvc.lock is another one, and why."""
+def _stages(before: dict[str, Any], after: dict[str, Any], outcome: Outcome, command: str) -> str:
+    """A table of the stages whose entry in dvc.lock is another one, and why; `command` takes the results over."""
     rows = []
     for stage, held in after.items():
         why = _differing(before.get(stage, {}), held)
@@ -156,7 +165,7 @@ def _stages(before: dict[str, Any], after: dict[str, Any], outcome: Outcome) -> 
             rows.append(f"| {code(stage)} | {', '.join(map(code, why))} | {done or 'as in dvc.lock'} |")
     if not rows:
         return "No stage changed.\n"
-    taken = "\n\n`dvc repro --pull` takes these results over, without running them again." if any(outcome) else ""
+    taken = f"\n\n`{command}` takes these results over, without running them again." if any(outcome) else ""
     return "\n".join(["| stage | changed | result |", "| --- | --- | --- |", *rows]) + taken + "\n"
 
 

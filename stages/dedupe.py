@@ -13,7 +13,7 @@ from ganpipe.errors import entry
 from ganpipe.files import write_json
 from ganpipe.runtime import choose_device
 from ganpipe.settings import load_params
-from ganpipe.tracking import told
+from ganpipe.tracking import inputs, told
 from ganpipe.tracking.run import track
 
 OUT = Path("data/deduped")
@@ -23,8 +23,8 @@ OUT = Path("data/deduped")
 def main() -> None:
     params = load_params(DedupeParams, "dedupe")
     images = Images(Path(sys.argv[1]))
-    tests = [Images(path.parent) for path in sorted(Path(sys.argv[2]).glob("*/manifest.json"))]
-    with track("dedupe", inputs={"raw": images.digest}) as run:
+    tests = inputs.evaluation_sets(Path(sys.argv[2]))
+    with track("dedupe", inputs.of_dedupe(images, tests)) as run:
         figures = dedupe(params, images, tests, "train", choose_device(), OUT)
         write_json(Path("metrics/dedupe.json"), figures)
         told.dedupe(run)

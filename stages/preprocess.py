@@ -10,18 +10,18 @@ from ganpipe.dedupe.keep import read_kept
 from ganpipe.errors import entry
 from ganpipe.files import write_json
 from ganpipe.settings import load_params
-from ganpipe.tracking import told
+from ganpipe.tracking import inputs, told
 from ganpipe.tracking.run import track
 
-OUT = Path("data/processed")
+DEDUPED, OUT = Path("data/deduped"), Path("data/processed")
 
 
 @entry
 def main() -> None:
     params = load_params(PreprocessParams, "preprocess")
     images = Images(Path(sys.argv[1]))
-    with track("preprocess", inputs={"raw": images.digest}) as run:
-        figures = preprocess(params, images, read_kept(Path("data/deduped")), OUT)
+    with track("preprocess", inputs.of_preprocess(images, DEDUPED)) as run:
+        figures = preprocess(params, images, read_kept(DEDUPED), OUT)
         write_json(Path("metrics/preprocess.json"), figures)
         told.data(run, "preprocess", OUT)
 

@@ -52,7 +52,7 @@ ALLOWED = {
     "dedupe": {"corpus", "models"},
     "training": {"corpus", "models"},
     "evaluation": {"corpus", "models"},
-    "analysis": {"corpus", "models"},
+    "analysis": {"corpus", "evaluation", "models"},
 }
 TOP = {"cluster", "errors", "files", "intervals", "manifest", "progress", "runtime", "settings"}
 

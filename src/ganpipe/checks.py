@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ganpipe.analysis.params import AnalyseParams
 from ganpipe.corpus.catalogue import CATALOGUE, NAMES
 from ganpipe.corpus.faces import HAAR
 from ganpipe.corpus.params import DownloadParams, PreprocessParams
@@ -18,6 +19,7 @@ MODELS: dict[str, type[Section]] = {
     "preprocess": PreprocessParams,
     "train": TrainParams,
     "evaluate": EvaluateParams,
+    "analyse": AnalyseParams,
 }
 
 

@@ -72,7 +72,7 @@ def test_a_changed_setting_runs_its_stages_in_a_copy_and_is_reported(shared: Sha
     locked = (shared.folder / "dvc.lock").read_bytes()
 
     out = shared.make("ci-experiment", "BASE=main")
-    assert executed(out) == ["train", "evaluate@digits"]
+    assert executed(out) == ["train", "evaluate@digits", "analyse"]
     assert "what is not committed is left out" in out
     assert shared.run("git", "status", "--porcelain", "--", ".", ":!report*") == before
     assert (shared.folder / "dvc.lock").read_bytes() == locked
@@ -149,3 +149,13 @@ def test_two_at_once_do_not_meet(shared: Shared) -> None:
     finally:
         holder.kill()
         holder.wait()
+
+
+def test_without_a_remote_the_results_come_from_the_cache(shared: Shared) -> None:
+    shared.run("git", "checkout", "-q", "longer")
+    shared.run("git", "reset", "-q", "--hard", "origin/longer")
+    shared.run("dvc", "remote", "remove", "storage")
+    assert executed(shared.make("ci-experiment", "BASE=main")) == []
+    assert "`dvc repro` takes these results over" in (shared.folder / "report.md").read_text()
+    out = shared.make("ci-experiment", "BASE=main", "PUSH=1", code=2)
+    assert "error: there is no DVC remote to push to: `dvc remote add --default NAME ADDRESS` names one" in out

@@ -42,6 +42,8 @@ def test_the_first_run_makes_everything(project: Project) -> None:
         "data/deduped/calibration.png",
         "models/gan/samples/step-000000020.png",
         "models/gan/samples.png",
+        "plots/analyse/walks.png",
+        "plots/analyse/neighbours.png",
     ):
         assert Image.open(project.folder / picture).size[0] > 100
     assert len((project.folder / "plots/train.csv").read_text().splitlines()) == 4
@@ -50,7 +52,13 @@ def test_the_first_run_makes_everything(project: Project) -> None:
 
 def test_mlflow_holds_a_parent_with_its_evaluation_nested(project: Project) -> None:
     (parent,), (nested,) = project.mlflow_runs("train"), project.mlflow_runs("evaluate")
-    assert nested.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    (analysis,) = project.mlflow_runs("analyse")
+    for run in (nested, analysis):
+        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    nearest = project.json("metrics/analyse.json")["nearest_median"]
+    assert parent.data.metrics["analyse/nearest_median"] == analysis.data.metrics["analyse/nearest_median"] == nearest
+    pictures = {item.path for item in project.client().list_artifacts(analysis.info.run_id, "analyse")}
+    assert "analyse/walks.gif" in pictures
     accuracy = project.json("metrics/evaluate/digits.json")["accuracy"]
     assert parent.data.metrics["digits/accuracy"] == nested.data.metrics["digits/accuracy"] == accuracy
     assert parent.data.params["train.width"] == "4"
@@ -60,9 +68,8 @@ def test_mlflow_holds_a_parent_with_its_evaluation_nested(project: Project) -> N
     models = {item.path for item in project.client().list_artifacts(parent.info.run_id, "gan")}
     assert {"gan/generator.safetensors", "gan/discriminator.safetensors", "gan/config.json"} <= models
     assert project.client().list_artifacts(parent.info.run_id, "images")
-    assert {run.info.status for stage in ("download", "dedupe", "train") for run in project.mlflow_runs(stage)} == {
-        "FINISHED"
-    }
+    stages = ("download", "dedupe", "train", "evaluate", "analyse")
+    assert {run.info.status for stage in stages for run in project.mlflow_runs(stage)} == {"FINISHED"}
 
 
 def test_nothing_is_run_twice(project: Project) -> None:
@@ -75,9 +82,9 @@ def test_nothing_is_run_twice(project: Project) -> None:
     ("section", "change", "expected"),
     [
         ("evaluate", {"seed": 1}, ["evaluate@digits"]),
-        ("train", {"steps": 40}, ["train", "evaluate@digits"]),
+        ("train", {"steps": 40}, ["train", "evaluate@digits", "analyse"]),
         # dHash keeps other images than the semantic hash, so all that follows runs.
-        ("dedupe", {"method": "dhash", "radius": 1}, ["dedupe", "preprocess", "train", "evaluate@digits"]),
+        ("dedupe", {"method": "dhash", "radius": 1}, ["dedupe", "preprocess", "train", "evaluate@digits", "analyse"]),
     ],
 )
 def test_a_change_runs_what_depends_on_it_and_no_more(
@@ -98,7 +105,8 @@ def test_an_empty_store_is_filled_from_the_files(project: Project, monkeypatch: 
     """As where DVC brings back from its cache what another machine has run."""
     before = project.mlflow_runs("train")[0]  # that of the settings that are there again
     monkeypatch.setattr(project, "store", f"sqlite:///{project.folder / 'empty.db'}")
-    assert "made from files: download, dedupe, preprocess, train, evaluate@digits" in project.run("ganpipe", "sync")
+    made = "made from files: download, dedupe, preprocess, train, evaluate@digits, analyse"
+    assert made in project.run("ganpipe", "sync")
     (parent,), (nested,) = project.mlflow_runs("train"), project.mlflow_runs("evaluate")
     assert parent.data.tags["ganpipe.key"] == before.data.tags["ganpipe.key"]
     assert parent.data.params == before.data.params
@@ -183,7 +191,7 @@ def test_a_folder_of_ones_own_is_packed_once_and_measured_on(project: Project) -
         place.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray((pixels * 15).astype(np.uint8)).save(place)
     project.set("evaluate", datasets=["folder"], path=str(project.folder.parent / "zoo"))
-    assert project.repro()[0] == ["evaluation_sets", "dedupe", "preprocess", "train", "evaluate@folder"]
+    assert project.repro()[0] == ["evaluation_sets", "dedupe", "preprocess", "train", "evaluate@folder", "analyse"]
     figures = project.json("metrics/evaluate/folder.json")
     assert (figures["train_images"], figures["test_images"]) == (160, 40)
     assert figures["accuracy"] > 0.6
@@ -212,7 +220,7 @@ def test_a_training_killed_by_sigkill_continues_to_the_same_bytes_in_one_run(pro
     assert not (project.folder / "models/gan").exists()
 
     ran, out = project.repro()
-    assert ran == ["train", "evaluate@digits"]
+    assert ran == ["train", "evaluate@digits", "analyse"]
     assert "continuing at step" in out
     killed = project.locked("train")
     run = project.mlflow_runs("train")[-1]

@@ -19,6 +19,7 @@ TINY: dict[str, dict[str, Any]] = {
     "dedupe": {"planted": 100},
     "train": {"width": 4, "steps": 30, "batch_size": 32, "tick": 10, "sample_every": 20},
     "evaluate": {"datasets": ["digits"], "C": [0.001, 0.01]},
+    "analyse": {"walks": 2, "stops": 3, "samples": 50, "filters": 1},
 }
 # What only has to run, and not to learn.
 QUICK: dict[str, dict[str, Any]] = {
@@ -26,7 +27,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "train": {"steps": 10},
     "evaluate": {"C": [0.001], "tolerance": 0.5, "layers": [5, 6]},
 }
-ALL = ["download", "evaluation_sets", "dedupe", "preprocess", "train", "evaluate@digits"]
+ALL = ["download", "evaluation_sets", "dedupe", "preprocess", "train", "evaluate@digits", "analyse"]
 
 
 class Project:

@@ -16,11 +16,13 @@ import mlflow
 import pytest
 from PIL import Image
 
+from ganpipe.errors import UserError
 from ganpipe.tracking import delivery as module
 from ganpipe.tracking import journal, registry
 from ganpipe.tracking.delivery import sweep
 from ganpipe.tracking.run import track
 from ganpipe.tracking.store import MODEL
+from ganpipe.tracking.sync import sync
 from support.graph import ROOT
 from support.server import WebServer, free_port
 
@@ -94,11 +96,11 @@ def test_a_server_that_is_down_costs_nothing_and_gets_all_of_it_later(
     Path("red.png").unlink()  # what the run named is kept for it
     (noting,) = journal.root().iterdir()
     server.start()
-    assert sweep(mlflow) == 1
+    assert sweep(mlflow).brought == 1
     client, (run,) = runs(server.url)
     told(client, run)
     assert not noting.exists()
-    assert sweep(mlflow) == 0
+    assert sweep(mlflow).brought == 0
     assert len(runs(server.url)[1]) == 1
 
 
@@ -155,7 +157,7 @@ def test_kills_leave_no_run_at_work_and_the_stage_goes_on_in_its_run() -> None:
         sweep(mlflow)  # as the next run of any stage does, or `make sync`
         client, (run,) = runs(uri)
         assert run.info.status == "KILLED"
-        assert sweep(mlflow) == 0  # it is settled
+        assert sweep(mlflow).brought == 0  # it is settled
     subprocess.run([sys.executable, "-c", CHILD], check=True, stderr=subprocess.DEVNULL)
     client, (run,) = runs(uri)
     told(client, run, 30)
@@ -215,7 +217,7 @@ def test_one_that_is_at_work_is_left_alone() -> None:
     with track("train", {"processed": "abc"}) as run:
         run.tick({"step": 1, "loss_d": 1.0})
         time.sleep(0.5)
-        assert sweep(mlflow) == 0
+        assert sweep(mlflow).brought == 0
         _, (found,) = runs(f"sqlite:///{Path.cwd()}/mlflow.db")
         assert found.info.status == "RUNNING"
 
@@ -226,7 +228,7 @@ def test_a_finished_run_that_waits_is_not_gone_on_with(monkeypatch: pytest.Monke
     tell(2)
     tell(2)
     assert len(list(journal.root().iterdir())) == 2
-    assert sweep(mlflow) == 2
+    assert sweep(mlflow).brought == 2
     client, found = runs(f"sqlite:///{Path.cwd()}/mlflow.db")
     assert len(found) == 2
     for run in found:
@@ -272,6 +274,50 @@ def test_the_best_of_several_trainings_has_the_alias(copy: bool, monkeypatch: py
     assert parents["c"].data.metrics["best/accuracy_validation"] == 0.7
     note = parents["b"].data.tags["mlflow.note.content"]
     assert "**digits**: 50.0% on test, untrained 40.0%." in note
+
+
+def test_a_store_that_takes_nothing_is_named_and_keeps_nothing_from_the_others(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.0)
+    monkeypatch.setattr(module.Courier, "run", lambda self: None)  # nothing is delivered
+    lost = ("http://127.0.0.1:9", "postgresql://nobody@127.0.0.1/none", "nonsense://x")
+    for number, store in enumerate((*lost, "")):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+        tell(2, inputs=str(number))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    with pytest.raises(UserError, match=r"what was told to http://127.0.0.1:9 \(.* could not be sent: run") as told_of:
+        sync()
+    for store in lost:
+        assert store in str(told_of.value)
+    client, found = runs(f"sqlite:///{Path.cwd()}/mlflow.db")
+    assert len(found) == 1
+    told(client, found[0], 2)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd()}/mlflow.db")  # as the sentence says
+    assert sync()[0] == 3
+    assert len(runs(f"sqlite:///{Path.cwd()}/mlflow.db")[1]) == 4
+
+
+@pytest.mark.parametrize("uri", ["postgresql://nobody@127.0.0.1/none", "nonsense://x"])
+def test_a_store_that_is_none_gets_a_sentence(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(UserError, match="does not take it"):
+        sync()
+
+
+def test_the_order_of_measurements_does_not_decide_which_is_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "log_model", _log_any_model)
+    uri = f"sqlite:///{Path.cwd()}/mlflow.db"
+    for weights in ("a", "b"):
+        with track("train", {"processed": weights}, name=weights) as run:
+            run.tags({MODEL: weights})
+            run.note("model", folder="any")
+    for weights, labelled, validation in (("a", "cifar10", 0.8), ("b", "cifar10", 0.7), ("b", "svhn", 0.6)):
+        with track("evaluate", {"weights": weights, "set": labelled}, parent_of=weights) as run:
+            run.measured(labelled, {"accuracy_validation": validation, "accuracy": 0.5})
+    client, found = runs(uri)
+    parents = {run.info.run_name: run.info.run_id for run in found if run.data.tags["ganpipe.stage"] == "train"}
+    assert client.get_model_version_by_alias("ganpipe-default", "best").run_id == parents["a"]
 
 
 def _log_any_model(client_of: Any, store: str, run: str, folder: Path) -> None:

@@ -14,10 +14,18 @@ FIGURES = {
 
 
 def test_an_evaluation_is_a_line_with_its_controls() -> None:
+    picture = " Picture: `cifar10/confusion.png`."
     line = notes.of_evaluation("cifar10", FIGURES)
-    assert line == "**cifar10**: 64.8% on test (63.9% to 65.8%), untrained 60.2%, pixels 41.0%."
+    assert line == "**cifar10**: 64.8% on test (63.9% to 65.8%), untrained 60.2%, pixels 41.0%." + picture
     unseen = {name: value for name, value in FIGURES.items() if "validation" in name}
-    assert notes.of_evaluation("cifar10", unseen) == "**cifar10**: 64.7% on validation, pixels 41.1%."
+    assert notes.of_evaluation("cifar10", unseen) == "**cifar10**: 64.7% on validation, pixels 41.1%." + picture
+
+
+def test_data_are_told_by_their_counts() -> None:
+    assert notes.of_data("download", {"images": 1797, "rejected": 3}) == "1,797 images, 3 set aside."
+    assert notes.of_data("preprocess", {"images": 5}) == "5 images."
+    said = notes.of_data("dedupe", {"images": 10, "kept": 8, "radius": 25})
+    assert said.startswith("8 of 10 images are kept, within 25 bits. Pictures: `duplicates/groups.png`;")
 
 
 def test_a_training_is_told_by_its_config() -> None:

@@ -28,15 +28,15 @@ def test_a_model_whose_upload_was_cut_short_is_logged_again(
         patch.setattr(LocalArtifactRepository, "log_artifacts", _fail)
         with pytest.raises(ConnectionError):
             registry.log_model(mlflow, store, run, tmp_path / "gan")
-    registry.register(client, run, "digits", {"validation": 0.5})
+    registry.register(client, "ganpipe-default", run, "digits", {"validation": 0.5})
     assert not client.search_registered_models()
 
     for _ in range(2):  # the second time it is there
         registry.log_model(mlflow, store, run, tmp_path / "gan")
     states = sorted(str(model.status) for model in client.search_logged_models([experiment]))
     assert states == ["FAILED", "READY"]
-    registry.register(client, run, "digits", {"validation": 0.5})
-    version = client.get_model_version_by_alias(registry.REGISTERED, registry.BEST)
+    registry.register(client, "ganpipe-default", run, "digits", {"validation": 0.5})
+    version = client.get_model_version_by_alias("ganpipe-default", registry.BEST)
     assert version.run_id == run
     (whole,) = (model for model in client.search_logged_models([experiment]) if model.status == "READY")
     assert f"models:/{whole.model_id}" == version.source

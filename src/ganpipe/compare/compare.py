@@ -16,7 +16,7 @@ from ganpipe.compare.from_store import open_store, shown
 from ganpipe.compare.markdown import LETTERS, markdown
 from ganpipe.compare.tables import compare_runs
 from ganpipe.errors import UserError
-from ganpipe.tracking.delivery import import_mlflow, reason
+from ganpipe.tracking.delivery import import_mlflow, reason, refusals
 from ganpipe.tracking.store import store_uri
 
 STANDARD_OUTPUT = "-"
@@ -70,13 +70,11 @@ def _tracked(names: Sequence[str]) -> dict[str, Compared]:
     mlflow = import_mlflow()
     if mlflow is None:
         raise UserError("there is no MLflow to find runs in: pip install 'ganpipe[pipeline]', or name folders")
-    from sqlalchemy.exc import SQLAlchemyError
-
     uri = store_uri()
     try:
         store = open_store(mlflow, uri)
         found = {name: store.find(name) for name in names}
         return {name: store.read(each) for name, each in found.items()}
-    except (mlflow.exceptions.MlflowException, SQLAlchemyError, OSError) as error:
+    except refusals(mlflow) as error:
         why = textwrap.shorten(shown(reason(error)), LONGEST_REASON, placeholder=" ...")
         raise UserError(f"MLflow's store at {shown(uri)} cannot be read ({why}): see that it is there") from None

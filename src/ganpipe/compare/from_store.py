@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from ganpipe.compare.compared import SETTINGS, STAGES, Compared, Curve, Sample, quoted, text
 from ganpipe.errors import UserError
-from ganpipe.tracking.registry import BEST, REGISTERED
-from ganpipe.tracking.store import EXPERIMENT, IMAGES, KEY, MADE, STAGE
+from ganpipe.tracking.registry import BEST
+from ganpipe.tracking.store import IMAGES, KEY, MADE, STAGE, experiment, registered
 
 PICTURE = re.compile(r"samples\+step\+(\d+)\+timestamp\+(\d+)\+[^/+]*\.png")
 BY_STEP = "accuracy_validation_by_step"
@@ -36,7 +36,7 @@ class Store:
 
     def __init__(self, client: Any, uri: str) -> None:
         self._client = client
-        found = client.get_experiment_by_name(EXPERIMENT)
+        found = client.get_experiment_by_name(experiment())
         if found is None:
             raise UserError(f"nothing is tracked in {uri} yet: `dvc repro` makes a run, `ganpipe sync` brings it there")
         self._experiment = str(found.experiment_id)
@@ -156,12 +156,12 @@ class Store:
 
     def _best(self) -> str:
         try:
-            version = self._client.get_model_version_by_alias(REGISTERED, BEST)
+            version = self._client.get_model_version_by_alias(models := registered(experiment()), BEST)
         except Exception as error:
             if getattr(error, "error_code", "") not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 raise
             raise UserError(
-                f"no model is registered as {REGISTERED}@{BEST} yet: an evaluation of a training registers it"
+                f"no model is registered as {models}@{BEST} yet: an evaluation of a training registers it"
             ) from None
         return str(version.run_id)
 

@@ -93,8 +93,8 @@ def evaluate(
     del features  # they may be as large as memory allows
 
     # The controls.
-    untrained = _untrained(discriminator, params.seed, corpus, device)
-    found["random init"] = judge.find("random init", judge.of_network("random init", untrained), scaled)
+    control = untrained(discriminator, params.seed, corpus, device)
+    found["random init"] = judge.find("random init", judge.of_network("random init", control), scaled)
     found["pixels"] = judge.find("pixels", judge.of_pixels(), FURTHER)
     bars = {**{name: each.probe.choice.accuracy for name, each in found.items()}, **bars}
     if on_labels:
@@ -176,7 +176,7 @@ def _supervised_figures(found: dict[int | None, Supervised], tests: int) -> dict
     return metrics
 
 
-def _untrained(trained: Discriminator, seed: int, corpus: Images, device: torch.device) -> Discriminator:
+def untrained(trained: Discriminator, seed: int, corpus: Images, device: torch.device) -> Discriminator:
     """The same shape as training starts from, its statistics frozen on the corpus like the trained one's."""
     network = Discriminator(**trained.config)
     initialise(network, torch.Generator().manual_seed(mix_seed(seed)))

@@ -13,13 +13,13 @@ import time
 from collections.abc import Iterable
 from itertools import groupby
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from ganpipe import files
 from ganpipe.tracking import journal, registry, view
 from ganpipe.tracking.journal import Event, Journal
 from ganpipe.tracking.notes import NOTE, with_line
-from ganpipe.tracking.store import JOURNAL, MODEL, STAGE, artefacts_of, make_store
+from ganpipe.tracking.store import JOURNAL, MODEL, STAGE, artefacts_of, make_store, registered
 
 POINTS_AT_ONCE, PARAMETERS_AT_ONCE = 1000, 100  # MLflow's limits for one request
 POINTS = ("tick", "curve", "system")  # events that are sent together
@@ -34,10 +34,12 @@ class Delivery:
         self._client: Any = mlflow.MlflowClient(make_store(mlflow, store))
         self.run: str | None = None
         self._done, self._experiment, self._parent = 0, "", None
+        self._models = ""  # the name that the experiment's models are registered under
         done = noting.delivered
         if done.get("store") == store and (found := self._there(done["run"])) is not None:
             self.run, self._done = done["run"], done["events"]
             self._experiment = found.info.experiment_id
+            self._models = registered(self._client.get_experiment(self._experiment).name)
             self._parent = found.data.tags.get("mlflow.parentRunId")
 
     def all(self) -> None:
@@ -82,6 +84,7 @@ class Delivery:
     def _begin(self, event: Event) -> None:
         client = self._client
         self._experiment = _experiment(self._mlflow, client, self._store, event["experiment"])
+        self._models = registered(event["experiment"])
         if event["parent_of"] is not None:
             self._parent = _training(client, self._experiment, event["parent_of"])
         found = client.search_runs([self._experiment], f"tags.`{JOURNAL}` = '{event['id']}'", max_results=1)
@@ -177,7 +180,7 @@ class Delivery:
         """A figure by which models are chosen, of the training that this run is nested in."""
         if self._parent:
             with registry.fluent(self._mlflow, self._store):  # where the version's model is looked for
-                registry.register(self._client, self._parent, event["set"], event["figures"])
+                registry.register(self._client, self._models, self._parent, event["set"], event["figures"])
             known = self._client.get_run(self._parent).data.metrics.get("best/accuracy_validation", -1.0)
             if event["figures"]["validation"] > known:
                 best = {"best/accuracy_validation": event["figures"]["validation"]}
@@ -208,7 +211,7 @@ class Courier(threading.Thread):
             last = self._last.is_set()  # asked first: what comes later is there by then
             try:
                 if not swept:
-                    swept = True  # tried once: what others have left keeps nothing from this run
+                    swept = True  # once is enough: the next stage tries again
                     sweep(mlflow)
                 delivery = delivery or Delivery(self._journal, mlflow, self._store)
                 delivery.all()
@@ -238,14 +241,21 @@ class Courier(threading.Thread):
         self._told = True
 
 
-def sweep(mlflow: ModuleType) -> int:
-    """Deliver what processes that are gone have left, and close their runs; how many runs were brought up to date.
+class Swept(NamedTuple):
+    """How many runs were brought up to date, and the stores that did not take theirs, with the reason."""
 
-    What a stage was killed over is kept, for the stage will go on with it. Raises whatever MLflow does.
+    brought: int
+    failed: dict[str, str]
+
+
+def sweep(mlflow: ModuleType) -> Swept:
+    """Deliver what processes that are gone have left, and close their runs; one store's failure is none of another's.
+
+    What a stage was killed over is kept, for the stage will go on with it.
     """
-    count = 0
+    count, failed = 0, {}
     for noting in journal.left():
-        remove = False
+        remove, store = False, ""
         try:
             events, done = list(noting.events()), noting.delivered
             if not events or (done.get("settled") and done["events"] == len(events)):
@@ -256,9 +266,18 @@ def sweep(mlflow: ModuleType) -> int:
             delivery.settle()
             remove = events[-1].get("status") == "FINISHED"
             count += 1
+        except Exception as error:  # whatever a server, a database or a client library raises
+            failed[store] = reason(error)
         finally:
             noting.close(remove=remove)
-    return count
+    return Swept(count, failed)
+
+
+def refusals(mlflow: ModuleType) -> tuple[type[Exception], ...]:
+    """What is raised where a store is not there, is not to be used, or is none."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return (mlflow.exceptions.MlflowException, SQLAlchemyError, ImportError, OSError)
 
 
 def reason(error: Exception) -> str:

@@ -24,7 +24,16 @@ def of_evaluation(name: str, figures: Mapping[str, Any]) -> str:
     for control, suffix in (("untrained", "_random_init"), ("pixels", "_pixels"), ("supervised", "_supervised")):
         if kind + suffix in figures:
             parts.append(f"{control} {figures[kind + suffix]:.1%}")
-    return ", ".join(parts) + "."
+    return ", ".join(parts) + f". Picture: `{name}/confusion.png`."
+
+
+def of_data(stage: str, figures: Mapping[str, Any]) -> str:
+    """Of a stage that makes data, by its counts."""
+    if stage == "dedupe":
+        left = f"{figures['kept']:,} of {figures['images']:,} images are kept"
+        return f"{left}, within {figures['radius']} bits. Pictures: `duplicates/groups.png`; `deduped/review.html`."
+    rejected = figures.get("rejected", 0)
+    return f"{figures['images']:,} images" + (f", {rejected:,} set aside." if rejected else ".")
 
 
 def with_line(note: str, line: str) -> str:

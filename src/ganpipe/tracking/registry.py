@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-REGISTERED = "ganpipe-default"
 BEST = "best"  # the alias of the version with the highest validation accuracy: never of that on a test set
 NEEDED = ("torch", "safetensors", "pydantic", "pyyaml", "numpy", "pillow", "mlflow")  # to serve a model
+RATING = "accuracy_validation."  # the beginning of a version's tags by which it is rated; a set's name follows
 EXAMPLES = 4  # of z, beside the model
 
 
@@ -44,28 +44,30 @@ def log_model(mlflow: ModuleType, store: str, run: str, folder: Path) -> None:
         )
 
 
-def register(client: Any, training: str, labelled: str, figures: dict[str, float]) -> None:
-    """Make the training's model a version, note its figures on the set, and move `best` to the best version.
+def register(client: Any, name: str, training: str, labelled: str, figures: dict[str, float]) -> None:
+    """Make the training's model a version of `name`, note its figures on the set, and move `best` to the best version.
 
     `figures` are `validation` and, where the test set was looked at, `test`.
     """
     model = _model_of(client, training)
     if model is None:
         return
-    if not client.search_registered_models(f"name = '{REGISTERED}'"):
+    if not client.search_registered_models(f"name = '{name}'"):
         about = "Generators; beside that of the version `best` stands the best discriminator"
-        client.create_registered_model(REGISTERED, description=about)
-    versions = client.search_model_versions(f"name = '{REGISTERED}'")
+        client.create_registered_model(name, description=about)
+    versions = client.search_model_versions(f"name = '{name}'")
     mine = next((version for version in versions if version.run_id == training), None)
     if mine is None:
-        mine = client.create_model_version(REGISTERED, f"models:/{model}", training, model_id=model)
+        mine = client.create_model_version(name, f"models:/{model}", training, model_id=model)
         versions.append(mine)
-    tag = f"accuracy_validation.{labelled}"
-    client.set_model_version_tag(REGISTERED, mine.version, tag, repr(figures["validation"]))
+    tag = f"{RATING}{labelled}"
+    client.set_model_version_tag(name, mine.version, tag, repr(figures["validation"]))
     mine.tags[tag] = repr(figures["validation"])
-    rated = [version for version in versions if tag in version.tags]
-    best = max(rated, key=lambda version: (float(version.tags[tag]), -int(version.version)))
-    client.set_registered_model_alias(REGISTERED, BEST, best.version)
+    # The first set by name decides, so that the order of the measurements does not.
+    decides = min(each for version in versions for each in version.tags if each.startswith(RATING))
+    rated = [version for version in versions if decides in version.tags]
+    best = max(rated, key=lambda version: (float(version.tags[decides]), -int(version.version)))
+    client.set_registered_model_alias(name, BEST, best.version)
 
 
 @contextmanager

@@ -25,9 +25,10 @@ from ganpipe.settings import read_params
 from ganpipe.tracking import journal, notes
 from ganpipe.tracking.delivery import Courier
 from ganpipe.tracking.journal import Journal
-from ganpipe.tracking.store import EXPERIMENT, IMAGES, KEY, MADE, STAGE, store_uri
+from ganpipe.tracking.store import IMAGES, KEY, MADE, STAGE, experiment, store_uri
 
-STAGES = ("download", "dedupe", "preprocess", "train", "evaluate")  # that read settings, in their order
+STAGES = ("download", "dedupe", "preprocess", "train", "evaluate", "analyse")  # that read settings, in their order
+OF_A_MODEL = ("evaluate", "analyse")  # which do not follow from one another
 NO_NAME, LONGEST_NAME = re.compile(r"[^\w.\- :/]"), 250  # what MLflow takes for a metric
 SAMPLING = 10.0  # seconds between two looks at the machine's load
 
@@ -186,7 +187,7 @@ def begin(
         **_provenance(),
     }
     about = {"name": name, "parent_of": parent_of, "settings": settings, "tags": tags}
-    run.note("begin", id=uuid.uuid4().hex, experiment=EXPERIMENT, store=store_uri(), **about)
+    run.note("begin", id=uuid.uuid4().hex, experiment=experiment(), store=store_uri(), **about)
 
 
 def run_name(settings: str) -> str:
@@ -200,9 +201,9 @@ def key_of(stage: str, inputs: dict[str, str], settings: dict[str, Any]) -> str:
 
 
 def upstream(sections: dict[str, Any], stage: str) -> dict[str, Any]:
-    """The sections that a stage's result may follow from: those up to its own."""
-    wanted = STAGES[: STAGES.index(stage) + 1]
-    return {name: values for name, values in sections.items() if name in wanted}
+    """The sections that a stage's result may follow from: those before it, and its own."""
+    before = [name for name in STAGES[: STAGES.index(stage)] if name not in OF_A_MODEL]
+    return {name: values for name, values in sections.items() if name in (*before, stage)}
 
 
 def flat(sections: dict[str, Any]) -> dict[str, Any]:

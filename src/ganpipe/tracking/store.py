@@ -7,10 +7,23 @@ from types import ModuleType
 
 from ganpipe import files
 
-EXPERIMENT = "ganpipe"
+EXPERIMENT, DEFAULT = "ganpipe", "default"  # of the pipeline at the project's root, which is the study `default`
+STUDIES = "studies"
 STAGE, MODEL, IMAGES = "ganpipe.stage", "ganpipe.model", "ganpipe.images"  # tags: of what, by checksums
 MADE = "ganpipe.made"  # the checksum of the images that a data stage made, as the tags of its readers have it
 KEY, JOURNAL = "ganpipe.key", "ganpipe.journal"  # of settings and inputs together; of one run
+
+
+def experiment() -> str:
+    """The name of the study's experiment: stages run in its folder, studies/<name>, or in a copy of that."""
+    parts = Path.cwd().parts
+    study = parts[-1] if parts[-2:-1] == (STUDIES,) else DEFAULT
+    return EXPERIMENT if study == DEFAULT else f"{EXPERIMENT}-{study}"
+
+
+def registered(name: str) -> str:
+    """The name under which an experiment's models are registered."""
+    return f"{EXPERIMENT}-{DEFAULT}" if name == EXPERIMENT else name
 
 
 def store_uri() -> str:
@@ -32,7 +45,7 @@ def find_experiment() -> str | None:
     """The id of the experiment in the store, or None where nothing has been tracked yet."""
     import mlflow
 
-    found = mlflow.MlflowClient(make_store(mlflow, store_uri())).get_experiment_by_name(EXPERIMENT)
+    found = mlflow.MlflowClient(make_store(mlflow, store_uri())).get_experiment_by_name(experiment())
     return None if found is None else str(found.experiment_id)
 
 

@@ -1,6 +1,7 @@
 """Bring MLflow up to date with the files: what could not be delivered, and what DVC brought back without running it."""
 
 import hashlib
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +14,11 @@ from ganpipe.corpus.shards import Images
 from ganpipe.errors import UserError
 from ganpipe.models.store import load_config
 from ganpipe.settings import read_params
-from ganpipe.tracking import journal, told
-from ganpipe.tracking.delivery import Delivery, import_mlflow, reason, sweep
+from ganpipe.tracking import inputs, journal, told
+from ganpipe.tracking.delivery import Delivery, import_mlflow, reason, refusals, sweep
 from ganpipe.tracking.journal import Journal
-from ganpipe.tracking.run import STAGES, Run, begin, flat, key_of, upstream
-from ganpipe.tracking.store import EXPERIMENT, KEY, make_store, store_uri
+from ganpipe.tracking.run import OF_A_MODEL, STAGES, Run, begin, flat, key_of, upstream
+from ganpipe.tracking.store import KEY, experiment, make_store, store_uri
 
 LOCK = Path("dvc.lock")
 
@@ -48,17 +49,23 @@ def sync() -> tuple[int, list[str]]:
     if mlflow is None:
         raise UserError("there is no MLflow to bring anything to: pip install 'ganpipe[pipeline]'")
     store = store_uri()
+    swept = sweep(mlflow)
     try:
-        count = sweep(mlflow)
         client = mlflow.MlflowClient(make_store(mlflow, store))
         missing = [stage for stage in locked() if not _is_there(client, stage.key)]
         for stage in missing:
             _restore(mlflow, store, stage)
-    except (mlflow.exceptions.MlflowException, OSError) as error:
+    except refusals(mlflow) as error:
         unknown = getattr(error, "error_code", None) == "UNAUTHENTICATED"
         todo = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD" if unknown else "run `make sync` again later"
         raise UserError(f"MLflow at {store} does not take it ({reason(error)}): {todo}") from None
-    return count, [stage.name for stage in missing]
+    if swept.failed:
+        others = "; ".join(f"{place} ({why})" for place, why in swept.failed.items())
+        raise UserError(
+            f"what was told to {others} could not be sent: run `make sync` again later, or name the store that is to "
+            "have it by MLFLOW_TRACKING_URI; all else was brought in"
+        )
+    return swept.brought, [stage.name for stage in missing]
 
 
 def locked() -> Iterator[Locked]:
@@ -75,19 +82,33 @@ def locked() -> Iterator[Locked]:
         gone = stage == "evaluate" and not (told.EVALUATION / labelled / "manifest.json").exists()
         if late or gone or not all(map(_is_here, known[name]["outs"])):
             continue
-        settings, parent = flat(upstream(sections, stage)), None
-        if stage == "evaluate":
-            weights = Path(sections[stage]["weights"] or told.GAN)
-            checksums = load_config(weights)["sha256"]
-            parent = checksums["discriminator"]
-            measured = checksums["discriminator_average" if sections[stage]["average"] else "discriminator"]
-            inputs = {"evaluation": Images(told.EVALUATION / labelled).digest, "weights": measured}
-        elif stage == "train":
-            inputs = {"processed": Images(told.PROCESSED).digest}
+        try:
+            read, parent = _inputs(stage, labelled, sections)
+        except UserError as error:
+            print(f"{name} is left out: {error}", file=sys.stderr)
         else:
-            raw = {"raw": Images(told.RAW / sections["download"]["name"]).digest}
-            inputs = {} if stage == "download" else raw
-        yield Locked(name, settings, inputs, parent)
+            yield Locked(name, flat(upstream(sections, stage)), read, parent)
+
+
+def _inputs(stage: str, labelled: str, sections: dict[str, Any]) -> tuple[dict[str, str], str | None]:
+    """As the stage itself gives them to `track`: what it read, and whose training its run is nested in."""
+    if stage in OF_A_MODEL:
+        section = sections[stage]
+        checksums = load_config(Path(section.get("weights") or told.GAN))["sha256"]
+        if stage == "analyse":
+            read = {"processed": Images(told.PROCESSED).digest, "weights": checksums["generator"]}
+        else:
+            measured = checksums["discriminator_average" if section["average"] else "discriminator"]
+            read = {"evaluation": Images(told.EVALUATION / labelled).digest, "weights": measured}
+        return read, checksums["discriminator"]
+    if stage == "train":
+        return {"processed": Images(told.PROCESSED).digest}, None
+    if stage == "download":
+        return {}, None
+    raw = Images(told.RAW / sections["download"]["name"])
+    if stage == "dedupe":
+        return inputs.of_dedupe(raw, inputs.evaluation_sets(told.EVALUATION)), None
+    return inputs.of_preprocess(raw, told.DEDUPED), None
 
 
 def _is_here(out: dict[str, Any]) -> bool:
@@ -100,7 +121,7 @@ def _is_here(out: dict[str, Any]) -> bool:
 
 def _is_there(client: Any, key: str) -> bool:
     """Whether the store has a finished run of it."""
-    found = client.get_experiment_by_name(EXPERIMENT)
+    found = client.get_experiment_by_name(experiment())
     wanted = f"tags.`{KEY}` = '{key}' and attributes.status = 'FINISHED'"
     return found is not None and bool(client.search_runs([found.experiment_id], wanted, max_results=1))
 
@@ -122,6 +143,8 @@ def _restore(mlflow: ModuleType, store: str, stage: Locked) -> None:
         told.training(run, Images(told.PROCESSED))
     elif stage.stage == "dedupe":
         told.dedupe(run)
+    elif stage.stage == "analyse":
+        told.analysis(run)
     else:
         raw = told.RAW / settings["download.name"]
         told.data(run, stage.stage, raw if stage.stage == "download" else told.PROCESSED)

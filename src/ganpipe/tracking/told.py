@@ -6,24 +6,28 @@ from pathlib import Path
 from typing import Any
 
 from ganpipe.corpus.shards import Images
+from ganpipe.tracking import notes
 from ganpipe.tracking.run import Run
 from ganpipe.tracking.store import MODEL
 
 GRAPH = (Path("params.yaml"), Path("dvc.yaml"), Path("dvc.lock"))
-METRICS, PLOTS = Path("metrics"), Path("plots")
+METRICS, PLOTS, ANALYSED = Path("metrics"), Path("plots"), Path("plots/analyse")
 RAW, EVALUATION, DEDUPED = Path("data/raw"), Path("data/evaluation"), Path("data/deduped")
 PROCESSED, GAN = Path("data/processed"), Path("models/gan")
 
 
 def data(run: Run, stage: str, out: Path) -> None:
     """Of `download` and `preprocess`: their counts, and by which checksum their readers know what they made."""
-    run.metrics(_figures(METRICS / f"{stage}.json"))
+    run.metrics(figures := _figures(METRICS / f"{stage}.json"))
+    run.describe(notes.of_data(stage, figures))
     run.made(Images(out).digest)
 
 
 def dedupe(run: Run) -> None:
     """Of `dedupe`: its counts, pictures and the review page."""
-    run.metrics(_figures(METRICS / "dedupe.json"))
+    run.metrics(figures := _figures(METRICS / "dedupe.json"))
+    if figures.get("kept") is not None:
+        run.describe(notes.of_data("dedupe", figures))
     for name, picture in (("duplicates", "groups.png"), ("calibration", "calibration.png")):
         if (DEDUPED / picture).exists():
             run.picture(name, DEDUPED / picture)
@@ -62,6 +66,13 @@ def evaluation(run: Run, name: str, labelled: Images) -> None:
         run.curve(f"{name}/accuracy_validation_by_step", steps)
     run.artefact(folder, name)
     run.measured(name, figures)
+
+
+def analysis(run: Run) -> None:
+    """Of `analyse`: its figures, pictures, and the walks' film."""
+    run.metrics(_figures(METRICS / "analyse.json"), "analyse/")
+    run.artefact(ANALYSED, "analyse")
+    run.describe("Pictures: `analyse/walks.png`, `neighbours.png`, `filters_trained.png`, `truncation.png`.")
 
 
 def _figures(path: Path) -> dict[str, Any]:
