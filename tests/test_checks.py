@@ -26,8 +26,8 @@ def test_check_accepts_the_shipped_settings_and_finds_a_fault_in_any_section() -
         "dedupe.radius",
         "evaluate.tolerance",
     ]
-    stray = check(shipped + "\nanalyse:\n  walks: 3\n")
-    assert stray.stderr.startswith("error: params.yaml: no stage reads the section analyse; the stages are download,")
+    stray = check(shipped + "\nwalk:\n  stops: 3\n")
+    assert stray.stderr.startswith("error: params.yaml: no stage reads the section walk; the stages are download,")
 
 
 @pytest.mark.parametrize(

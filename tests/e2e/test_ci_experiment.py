@@ -140,6 +140,16 @@ def test_a_base_that_is_not_there_gets_a_sentence(shared: Shared) -> None:
     assert not (shared.folder / "pwned").exists()
 
 
+def test_without_a_remote_the_results_come_from_the_cache(shared: Shared) -> None:
+    shared.run("git", "checkout", "-q", "longer")
+    shared.run("git", "reset", "-q", "--hard", "origin/longer")
+    shared.run("dvc", "remote", "remove", "storage")
+    assert executed(shared.make("ci-experiment", "BASE=main")) == []
+    assert "`dvc repro` takes these results over" in (shared.folder / "report.md").read_text()
+    out = shared.make("ci-experiment", "BASE=main", "PUSH=1", code=2)
+    assert "error: there is no DVC remote to push to: `dvc remote add --default NAME ADDRESS` names one" in out
+
+
 def test_two_at_once_do_not_meet(shared: Shared) -> None:
     lock = shared.folder / ".dvc/tmp/exps/ci/lock"
     holder = subprocess.Popen(["flock", str(lock), "sleep", "60"])
@@ -149,13 +159,3 @@ def test_two_at_once_do_not_meet(shared: Shared) -> None:
     finally:
         holder.kill()
         holder.wait()
-
-
-def test_without_a_remote_the_results_come_from_the_cache(shared: Shared) -> None:
-    shared.run("git", "checkout", "-q", "longer")
-    shared.run("git", "reset", "-q", "--hard", "origin/longer")
-    shared.run("dvc", "remote", "remove", "storage")
-    assert executed(shared.make("ci-experiment", "BASE=main")) == []
-    assert "`dvc repro` takes these results over" in (shared.folder / "report.md").read_text()
-    out = shared.make("ci-experiment", "BASE=main", "PUSH=1", code=2)
-    assert "error: there is no DVC remote to push to: `dvc remote add --default NAME ADDRESS` names one" in out
