@@ -5,6 +5,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from ganpipe.analysis.params import AnalyseParams
 from ganpipe.corpus.params import DownloadParams, PreprocessParams
 from ganpipe.dedupe.params import DedupeParams
 from ganpipe.errors import UserError
@@ -19,6 +20,7 @@ SECTIONS: dict[str, type[Section]] = {
     "preprocess": PreprocessParams,
     "train": TrainParams,
     "evaluate": EvaluateParams,
+    "analyse": AnalyseParams,
 }
 
 

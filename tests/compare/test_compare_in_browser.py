@@ -51,7 +51,7 @@ def opened(context: BrowserContext, *runs: Compared) -> Page:
     path = Path("compare.html").resolve()
     compare_page.write(path, compare_runs(runs))
     page = context.new_page()
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(60_000)
     page.goto(path.as_uri())
     return page
 

@@ -68,7 +68,7 @@ def written(groups: list[Group], honoured: Any = ()) -> Path:
 
 def opened(context: BrowserContext, path: Path) -> Page:
     page = context.new_page()
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(60_000)
     page.goto(path.as_uri())
     return page
 

@@ -242,10 +242,10 @@ class Courier(threading.Thread):
 
 
 class Swept(NamedTuple):
-    """How many runs were brought up to date, and the stores that did not take theirs, with the reason."""
+    """How many runs were brought up to date, and the stores that did not take theirs, with what they raised."""
 
     brought: int
-    failed: dict[str, str]
+    failed: dict[str, Exception]
 
 
 def sweep(mlflow: ModuleType) -> Swept:
@@ -253,7 +253,7 @@ def sweep(mlflow: ModuleType) -> Swept:
 
     What a stage was killed over is kept, for the stage will go on with it.
     """
-    count, failed = 0, {}
+    count, failed = 0, dict[str, Exception]()
     for noting in journal.left():
         remove, store = False, ""
         try:
@@ -267,7 +267,7 @@ def sweep(mlflow: ModuleType) -> Swept:
             remove = events[-1].get("status") == "FINISHED"
             count += 1
         except Exception as error:  # whatever a server, a database or a client library raises
-            failed[store] = reason(error)
+            failed[store] = error
         finally:
             noting.close(remove=remove)
     return Swept(count, failed)

@@ -56,16 +56,20 @@ def sync() -> tuple[int, list[str]]:
         for stage in missing:
             _restore(mlflow, store, stage)
     except refusals(mlflow) as error:
-        unknown = getattr(error, "error_code", None) == "UNAUTHENTICATED"
-        todo = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD" if unknown else "run `make sync` again later"
-        raise UserError(f"MLflow at {store} does not take it ({reason(error)}): {todo}") from None
+        raise UserError(f"MLflow at {store} does not take it ({reason(error)}): {_advice(error)}") from None
     if swept.failed:
-        others = "; ".join(f"{place} ({why})" for place, why in swept.failed.items())
+        others = "; ".join(f"{place} ({reason(error)})" for place, error in swept.failed.items())
+        todo = " or ".join(dict.fromkeys(map(_advice, swept.failed.values())))
         raise UserError(
-            f"what was told to {others} could not be sent: run `make sync` again later, or name the store that is to "
-            "have it by MLFLOW_TRACKING_URI; all else was brought in"
+            f"what was told to {others} could not be sent: {todo}, or name the store that is to have it by "
+            "MLFLOW_TRACKING_URI; all else was brought in"
         )
     return swept.brought, [stage.name for stage in missing]
+
+
+def _advice(error: Exception) -> str:
+    unknown = getattr(error, "error_code", None) == "UNAUTHENTICATED"
+    return "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD" if unknown else "run `make sync` again later"
 
 
 def locked() -> Iterator[Locked]:
