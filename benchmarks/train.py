@@ -27,9 +27,9 @@ from ganpipe.settings import read_params
 from ganpipe.tracking.run import track
 from ganpipe.training import checkpoint
 from ganpipe.training.batches import Batches
-from ganpipe.training.loop import build, train
+from ganpipe.training.loop import train
 from ganpipe.training.params import TrainParams
-from ganpipe.training.step import Step
+from ganpipe.training.sampling import SamplingStep, build
 
 ROOT = Path(__file__).resolve().parent.parent
 CORPUS = 4096  # images; noise, for no rate depends on what they show
@@ -102,10 +102,10 @@ def compare(params: TrainParams, images: Images, device: torch.device, quick: bo
     found: dict[str, float] = {}
     for updates in ("simultaneous", "alternating"):
         changed = params.model_copy(update={"updates": updates})
-        step, batches = Step(changed, *build(changed, device), precision), Batches(images, changed, device)
+        step, batches = SamplingStep(changed, *build(changed, device), precision), Batches(images, changed, device)
         number = iter(range(1 << 30))
 
-        def once(step: Step = step, batches: Batches = batches, number: Any = number) -> None:
+        def once(step: SamplingStep = step, batches: Batches = batches, number: Any = number) -> None:
             index = next(number)
             step(index, batches(index))
 
@@ -133,7 +133,7 @@ def gains(params: TrainParams, images: Images, device: torch.device, precision: 
     """Images a second of the alternation as each means is added to those before it, on this machine's device."""
 
     def rate(kind: torch.dtype, layout: torch.memory_format) -> float:
-        step, batches = Step(params, *build(params, device), kind), Batches(images, params, device)
+        step, batches = SamplingStep(params, *build(params, device), kind), Batches(images, params, device)
         for network in step.networks.values():
             network.to(memory_format=layout)  # type: ignore[call-overload]
         given = [batch._replace(real=batch.real.contiguous(memory_format=layout)) for batch in map(batches, range(8))]
@@ -171,14 +171,14 @@ def overheads(params: TrainParams, images: Images, device: torch.device) -> dict
 
     Path("params.yaml").write_text((ROOT / "params.yaml").read_text())
     with (
-        patch.object(Step, "__call__", watched(Step.__call__)),
+        patch.object(SamplingStep, "__call__", watched(SamplingStep.__call__)),
         patch.object(Batches, "__call__", watched(Batches.__call__)),
         track("train", {}) as run,
     ):
         train(params, images, device, run.tick, lambda step, path: run.picture("samples", path, step))
     inside, lasted = sum(end - began for began, end in calls), calls[-1][1] - calls[0][0]
 
-    update = Step(params, *build(params, device), choose_precision("auto", device))
+    update = SamplingStep(params, *build(params, device), choose_precision("auto", device))
     folder = next(Path(".ckpt/train").iterdir())
     began = time.perf_counter()
     if (found := checkpoint.latest(folder, params.steps)) is not None:

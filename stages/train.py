@@ -1,5 +1,6 @@
-"""Train the GAN: models/gan/."""
+"""Train the GAN on the corpus, the folder that is the argument, or data/processed: models/gan/."""
 
+import sys
 from pathlib import Path
 
 from ganpipe.corpus.shards import Images
@@ -11,7 +12,7 @@ from ganpipe.tracking import told
 from ganpipe.tracking.run import run_name, track
 from ganpipe.training.curves import latest, write_csv
 from ganpipe.training.loop import train
-from ganpipe.training.params import TrainParams
+from ganpipe.training.params import Training
 from ganpipe.training.results import save
 
 OUT = Path("models/gan")
@@ -19,8 +20,8 @@ OUT = Path("models/gan")
 
 @entry
 def main() -> None:
-    params = load_params(TrainParams, "train")
-    images = Images(Path("data/processed"))
+    params = load_params(Training, "train")
+    images = Images(Path(sys.argv[1] if len(sys.argv) > 1 else "data/processed"))
     name = run_name(f"width {params.width}, {params.steps} steps")
     with joined(device := choose_device()), track("train", {"processed": images.digest}, name) as run:
         trained = train(params, images, device, run.tick, lambda step, path: run.picture("samples", path, step))

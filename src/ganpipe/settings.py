@@ -2,7 +2,7 @@
 
 import difflib
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -17,6 +17,11 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @classmethod
+    def variant(cls, settings: dict[str, Any]) -> type[Self]:
+        """The model of these settings, where one of them says of which kind the others are."""
+        return cls
+
 
 S = TypeVar("S", bound=Section)
 
@@ -26,8 +31,10 @@ def load_params(model: type[S], section: str, path: Path = PARAMS_FILE) -> S:
     sections = read_params(path)
     if section not in sections:
         raise UserError(f"{path} has no section `{section}`; it has {', '.join(sections) or 'none'}")
+    settings = sections[section]
+    model = model.variant(settings) if isinstance(settings, dict) else model
     try:
-        return model.model_validate(sections[section])
+        return model.model_validate(settings)
     except ValidationError as error:
         faults = "; ".join(_sentence(model, section, fault) for fault in error.errors())
         raise UserError(f"{path}: {faults}") from None

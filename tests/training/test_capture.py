@@ -9,8 +9,8 @@ from torch import nn
 from ganpipe.corpus.shards import Images
 from ganpipe.training.batches import Batches
 from ganpipe.training.capture import WARM_UP, Captured
-from ganpipe.training.loop import build, train
-from ganpipe.training.step import Step
+from ganpipe.training.loop import train
+from ganpipe.training.sampling import SamplingStep, build
 from support.settings import train_params
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here: steps are recorded on CUDA only")
@@ -29,7 +29,7 @@ def deterministic(monkeypatch: pytest.MonkeyPatch) -> Any:
     torch.use_deterministic_algorithms(False)
 
 
-def tensors(step: Step) -> list[torch.Tensor]:
+def tensors(step: SamplingStep) -> list[torch.Tensor]:
     return [
         tensor.cpu() for network in (step.generator, step.discriminator) for tensor in network.state_dict().values()
     ]
@@ -37,7 +37,7 @@ def tensors(step: Step) -> list[torch.Tensor]:
 
 def run(corpus: Images, device: str, steps: int, captured: bool, **changes: Any) -> list[torch.Tensor]:
     params = train_params(width=4, **changes)
-    step = Step(params, *build(params, torch.device(device)), torch.float32)
+    step = SamplingStep(params, *build(params, torch.device(device)), torch.float32)
     if not captured:
         step._both, step._g, step._d = step.update_both, step.update_generator, step.update_discriminator
     batches = Batches(corpus, params, torch.device(device))
@@ -76,8 +76,8 @@ def test_a_longer_training_continues_a_shorter_one_to_the_same_bits(
     monkeypatch.chdir(tmp_path / "again")
     train(train_params(steps=18), corpus, device)
     resumed = train(train_params(steps=40), corpus, device)
-    for one, other in ((straight.generator, resumed.generator), (straight.discriminator, resumed.discriminator)):
-        assert same(one, other)
+    for name, network in straight.networks.items():
+        assert same(network, resumed.networks[name])
 
 
 def same(one: nn.Module, other: nn.Module) -> bool:

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from ganpipe.corpus.shards import Images
-from ganpipe.models.dcgan import Discriminator
-from ganpipe.models.store import kept_folders, load_discriminator
+from ganpipe.models.store import kept_folders, load
 from ganpipe.training.loop import train
 from ganpipe.training.results import save
 from support.settings import train_params
@@ -13,7 +13,7 @@ from support.settings import train_params
 CPU = torch.device("cpu")
 
 
-def same(one: Discriminator, two: Discriminator) -> bool:
+def same(one: nn.Module, two: nn.Module) -> bool:
     mine, theirs = one.state_dict(), two.state_dict()
     return mine.keys() == theirs.keys() and all(torch.equal(mine[key], theirs[key]) for key in mine)
 
@@ -30,9 +30,9 @@ def test_a_kept_one_is_what_a_training_of_so_many_steps_ends_with(
         (tmp_path / str(step)).mkdir()
         monkeypatch.chdir(tmp_path / str(step))
         short = train(train_params(steps=step, **changes), corpus, CPU)
-        assert same(load_discriminator(folder, CPU), short.discriminator)
-        if short.discriminator_average is not None:
-            assert same(load_discriminator(folder, CPU, average=True), short.discriminator_average)
+        for name, network in short.networks.items():
+            kind, _, average = name.partition("_")
+            assert same(load(folder, kind, CPU, average=bool(average)), network)
 
 
 def test_a_longer_training_has_those_of_the_shorter_one_that_it_continues(corpus: Images) -> None:

@@ -19,6 +19,7 @@ from ganpipe.models.pixels import to_network
 from ganpipe.training import checkpoint, health, loop
 from ganpipe.training.loop import Trained, train
 from ganpipe.training.results import save
+from ganpipe.training.sampling import SAMPLE_COUNT, Sampling, build
 from support.settings import digits_corpus, train_params
 
 CPU = torch.device("cpu")
@@ -26,7 +27,7 @@ CPU = torch.device("cpu")
 
 def fingerprint(trained: Trained) -> tuple[object, ...]:
     """Everything a training yields, to the last bit."""
-    networks = (trained.generator, trained.discriminator)
+    networks = trained.networks.values()
     tensors = [tensor.numpy().tobytes() for network in networks for tensor in network.state_dict().values()]
     pictures = {step: path.read_bytes() for step, path in trained.samples.items()}
     return tensors, trained.curves, pictures
@@ -149,6 +150,7 @@ from ganpipe.corpus.shards import Images
 from ganpipe.errors import entry
 from ganpipe.training.loop import train
 from ganpipe.training.results import save
+from ganpipe.training.sampling import SAMPLE_COUNT, Sampling, build
 from support.settings import train_params
 
 @entry
@@ -239,12 +241,12 @@ def test_a_signal_saves_the_step_in_progress(number: signal.Signals, corpus: Ima
 
 
 def test_the_seed_makes_the_weights() -> None:
-    one, other = (loop.build(train_params(seed=seed), CPU)[0] for seed in (0, 1))
-    assert not torch.equal(one.project.weight, other.project.weight)
+    one, other = (build(train_params(seed=seed), CPU)[1] for seed in (0, 1))
+    assert not torch.equal(one.head.weight, other.head.weight)
 
 
-def test_the_noise_of_frozen_statistics_is_of_its_distribution_and_always_new() -> None:
-    first, second, *_ = loop._frozen_noise(train_params(noise="normal"), CPU)
+def test_the_noise_of_frozen_statistics_is_of_its_distribution_and_always_new(corpus: Images) -> None:
+    first, second, *_ = Sampling(train_params(noise="normal"), corpus, CPU, torch.float32)._frozen_noise()
     assert first.abs().max() > 1.5
     assert not torch.equal(first, second)
 
@@ -298,13 +300,18 @@ def test_deterministic_algorithms_suffice(changes: dict[str, Any], corpus: Image
 
 def test_all_networks_end_frozen_and_folded(corpus: Images) -> None:
     trained = train(train_params(steps=4, average=0.9), corpus, CPU)
-    assert trained.discriminator_average is not None
-    averages = (trained.generator_average, trained.discriminator_average)
-    for network in (trained.generator, trained.discriminator, *averages):
-        assert network is not None and not network.training
+    assert set(trained.networks) == {
+        "generator",
+        "discriminator",
+        "generator_average",
+        "discriminator_average",
+    }
+    for network in trained.networks.values():
+        assert not network.training
         assert not any((module.mean == 0).all() for module in network.modules() if isinstance(module, BatchNorm))
-    assert not torch.equal(trained.discriminator.head.weight, trained.discriminator_average.head.weight)
-    spectral = train(train_params(steps=4, normalisation="spectral"), corpus, CPU).discriminator
+    one, other = (trained.networks[name].state_dict() for name in ("discriminator", "discriminator_average"))
+    assert not torch.equal(one["head.weight"], other["head.weight"])
+    spectral = train(train_params(steps=4, normalisation="spectral"), corpus, CPU).networks["discriminator"]
     assert not any("original" in key for key in spectral.state_dict())
 
 
@@ -329,14 +336,16 @@ def test_a_row_is_of_the_samples_of_its_own_step(corpus: Images, monkeypatch: py
         return {}
 
     monkeypatch.setattr(health, "vitals", vitals)
-    monkeypatch.setattr(loop, "_save_samples", lambda samples, path: drawn.update({path.name: samples.clone()}))
+    pictured: list[torch.Tensor] = []
+    monkeypatch.setattr(Sampling, "picture", lambda self, samples: pictured.append(samples.clone()))
+    monkeypatch.setattr(loop, "_save", lambda picture, path: drawn.update({path.name: pictured[-1]}))
     trained = train(train_params(steps=12, tick=4, sample_every=6), corpus, CPU)
     assert len(drawn) == len(measured) == 3
     at_4, at_12 = measured[0][0], measured[2][0]
     assert not torch.equal(at_4, drawn["samples-000000000.png"])
     assert not torch.equal(at_4, drawn["samples-000000006.png"])
     assert torch.equal(at_12, drawn["samples-000000012.png"])
-    some = to_network(torch.from_numpy(corpus.pixels(np.arange(loop.SAMPLE_COUNT)))).flatten(1)
+    some = to_network(torch.from_numpy(corpus.pixels(np.arange(SAMPLE_COUNT)))).flatten(1)
     assert measured[0][1] == pytest.approx(float(torch.pdist(some).mean()))
     for row in trained.curves:
         assert row["gradient_ratio"] == pytest.approx(row["gradient_g"] / row["gradient_d"])

@@ -5,8 +5,10 @@ from typing import Any, get_args
 import pytest
 
 from ganpipe.models.dcgan import ARCHITECTURES, Normalisation
+from ganpipe.models.mlp import PERCEPTRONS
+from ganpipe.models.unet import UNETS
 from ganpipe.training.losses import OBJECTIVES
-from ganpipe.training.params import Schedule, TrainParams
+from ganpipe.training.params import Schedule, TrainParams, TranslateParams
 from ganpipe.training.schedules import SCHEDULES
 from support.settings import train_params
 
@@ -16,7 +18,8 @@ def accepted(field: str) -> tuple[str, ...]:
 
 
 def test_every_name_that_is_accepted_exists_and_the_other_way_round() -> None:
-    assert set(accepted("network")) == set(ARCHITECTURES)
+    assert set(accepted("network")) == {*ARCHITECTURES, *PERCEPTRONS}
+    assert set(get_args(TranslateParams.model_fields["network"].annotation)) == set(UNETS)
     assert set(accepted("objective")) == set(OBJECTIVES)
     assert set(accepted("normalisation")) == set(get_args(Normalisation))
     assert set(get_args(Schedule)) == set(SCHEDULES)

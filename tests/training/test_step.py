@@ -11,18 +11,23 @@ from ganpipe.models.dcgan import Discriminator, Generator
 from ganpipe.training.augment import augment, rotated
 from ganpipe.training.averages import Average
 from ganpipe.training.batches import Batch, Batches
-from ganpipe.training.loop import build
 from ganpipe.training.losses import smoothed_targets
 from ganpipe.training.regularisers import squared_gradient, unit_gradient
-from ganpipe.training.step import Step
+from ganpipe.training.sampling import SamplingStep, build
 from support.settings import train_params
 
 CPU = torch.device("cpu")
 
 
-def made(precision: torch.dtype = torch.float32, **changes: Any) -> Step:
+def made(precision: torch.dtype = torch.float32, **changes: Any) -> SamplingStep:
     params = train_params(width=4, latent=16, **changes)
-    return Step(params, *build(params, CPU), precision)
+    return SamplingStep(params, *build(params, CPU), precision)
+
+
+def copies(update: SamplingStep) -> tuple[Generator, Discriminator]:
+    generator, discriminator = copy.deepcopy((update.generator, update.discriminator))
+    assert isinstance(generator, Generator) and isinstance(discriminator, Discriminator)
+    return generator, discriminator
 
 
 def batches(corpus: Images, **changes: Any) -> Batches:
@@ -62,7 +67,7 @@ def loss_d(g: Generator, d: Discriminator, real: torch.Tensor, z: torch.Tensor) 
     return -torch.log(torch.sigmoid(d(real))).mean() - torch.log(1 - torch.sigmoid(d(g(z).detach()))).mean()
 
 
-def close(update: Step, g: Generator, d: Discriminator) -> None:
+def close(update: SamplingStep, g: Generator, d: Discriminator) -> None:
     for mine, theirs in ((update.generator, g), (update.discriminator, d)):
         for name, tensor in mine.state_dict().items():
             torch.testing.assert_close(tensor, theirs.state_dict()[name], atol=2e-5, rtol=0)
@@ -70,7 +75,7 @@ def close(update: Step, g: Generator, d: Discriminator) -> None:
 
 def test_the_first_updates_are_adams_on_the_papers_gradients(corpus: Images) -> None:
     update, batch = made(learning_rate=1e-3), batches(corpus)(0)
-    g, d = copy.deepcopy((update.generator, update.discriminator))
+    g, d = copies(update)
     update(0, batch)
     update(1, batch)
     reference_step(g, loss_g(g, d, batch.z), 1e-3)
@@ -80,7 +85,7 @@ def test_the_first_updates_are_adams_on_the_papers_gradients(corpus: Images) -> 
 
 def test_a_simultaneous_step_is_d_and_then_g_against_it(corpus: Images) -> None:
     update, batch = made(updates="simultaneous", learning_rate=1e-3), batches(corpus)(0)
-    g, d = copy.deepcopy((update.generator, update.discriminator))
+    g, d = copies(update)
     update(0, batch)
     reference_step(d, loss_d(g, d, batch.real, batch.z), 1e-3)
     reference_step(g, loss_g(g, d, batch.z), 1e-3)
@@ -130,8 +135,7 @@ def test_every_option_moves_both_networks_its_own_way(
         assert all(torch.isfinite(tensor).all() for tensor in network.state_dict().values())
         assert not same(held, network)
     if "average" in changes:  # which leaves the training itself alone
-        assert update.generator_average is not None and update.discriminator_average is not None
-        assert not same(weights(update.generator), update.generator_average.network)
+        assert not same(weights(update.generator), update.averages["generator"].network)
         assert same(weights(plain.generator), update.generator)
     else:
         ours, theirs = (list(step.discriminator.state_dict().values()) for step in (update, plain))
@@ -159,7 +163,7 @@ def test_each_player_has_its_own_rate_and_decays(corpus: Images) -> None:
 def test_state_continues_to_the_same_bits(changes: dict[str, Any], corpus: Images) -> None:
     given = batches(corpus, **changes)
 
-    def run(update: Step, steps: range) -> None:
+    def run(update: SamplingStep, steps: range) -> None:
         for step in steps:
             update(step, given(step))
 
@@ -172,8 +176,8 @@ def test_state_continues_to_the_same_bits(changes: dict[str, Any], corpus: Image
     run(resumed, range(6, 12))
     assert same(weights(straight.generator), resumed.generator)
     assert same(weights(straight.discriminator), resumed.discriminator)
-    if straight.generator_average and resumed.generator_average:
-        assert same(weights(straight.generator_average.network), resumed.generator_average.network)
+    for name, average in straight.averages.items():
+        assert same(weights(average.network), resumed.averages[name].network)
 
 
 def test_bf16_keeps_weights_and_losses_in_single_precision(corpus: Images) -> None:
@@ -211,7 +215,7 @@ def everything_g(g: Generator, d: Discriminator, batch: Batch) -> torch.Tensor:
 
 def test_all_terms_together_are_the_sum_that_the_settings_say(corpus: Images) -> None:
     update, batch = made(learning_rate=1e-3, **EVERYTHING), batches(corpus, **EVERYTHING)(0)
-    g, d = copy.deepcopy((update.generator, update.discriminator))
+    g, d = copies(update)
     update(1, batch)
     reference_step(d, everything_d(g, d, batch), 1e-3)
     update(0, batch)
@@ -222,7 +226,7 @@ def test_all_terms_together_are_the_sum_that_the_settings_say(corpus: Images) ->
 def test_a_paired_generator_sees_distorted_real_images(corpus: Images) -> None:
     changes: dict[str, Any] = {"objective": "relativistic", "augment": "diffaugment"}
     update, batch = made(learning_rate=1e-3, **changes), batches(corpus, **changes)(0)
-    g, d = copy.deepcopy((update.generator, update.discriminator))
+    g, d = copies(update)
     update(0, batch)
     real, shown = augment(batch.real, batch.distort_real), augment(g(batch.z), batch.distort_fake)
     reference_step(g, F.softplus(d(real) - d(shown)).mean(), 1e-3)
@@ -231,7 +235,7 @@ def test_a_paired_generator_sees_distorted_real_images(corpus: Images) -> None:
 
 def test_what_is_seen_is_what_happened(corpus: Images) -> None:
     update, batch = made(rotation=1.0), batches(corpus, rotation=1.0)(0)
-    d, fake = copy.deepcopy(update.discriminator), update.generator(batch.z).detach()
+    (_, d), fake = copies(update), update.generator(batch.z).detach()
     real_logits, fake_logits = d(batch.real), d(fake)
     loss = F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
     turning = F.cross_entropy(d.rotations(rotated(batch.real, batch.turns)), batch.turns)
@@ -262,10 +266,9 @@ def test_each_average_follows_its_network_when_that_moves(updates: str, corpus: 
             g.follow(update.generator)
         if updates == "simultaneous" or step % 2 == 1:
             d.follow(update.discriminator)
-    assert update.generator_average is not None and update.discriminator_average is not None
-    assert same(weights(g.network), update.generator_average.network)
-    assert same(weights(d.network), update.discriminator_average.network)
-    assert [held["updates"] for held in update.state()["averages"]] == [g.updates, d.updates]
+    assert same(weights(g.network), update.averages["generator"].network)
+    assert same(weights(d.network), update.averages["discriminator"].network)
+    assert [held["updates"] for held in update.state()["averages"].values()] == [g.updates, d.updates]
 
 
 def test_smoothing_of_the_target_is_what_the_name_says() -> None:

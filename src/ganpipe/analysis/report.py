@@ -18,8 +18,8 @@ from ganpipe.corpus.shards import Images
 from ganpipe.errors import UserError
 from ganpipe.evaluation.features import Levers, extract, scale
 from ganpipe.evaluation.report import untrained
-from ganpipe.models.dcgan import Discriminator, Generator
-from ganpipe.models.store import load_config, load_discriminator, load_generator
+from ganpipe.models.dcgan import Discriminator
+from ganpipe.models.store import Sampler, load_config, load_discriminator, load_generator
 from ganpipe.runtime import keep_freed_memory, mix_seed
 
 WALKS, SAMPLES, TRUNCATED, HELD_OUT = range(4)  # independent streams under a seed
@@ -93,9 +93,7 @@ def save(found: Analysis, folder: Path) -> None:
             )
 
 
-def _walks(
-    found: Analysis, params: AnalyseParams, generator: Generator, distribution: str, device: torch.device
-) -> None:
+def _walks(found: Analysis, params: AnalyseParams, generator: Sampler, distribution: str, device: torch.device) -> None:
     """A row a walk, and a film in which all of them go there and back."""
     ends = samples.noise(2 * params.walks, generator.latent, distribution, mix_seed(params.seed, WALKS))
     z = between(ends[: params.walks], ends[params.walks :], params.stops, params.path)
@@ -108,7 +106,7 @@ def _walks(
 
 
 def _truncated(
-    found: Analysis, params: AnalyseParams, generator: Generator, distribution: str, device: torch.device
+    found: Analysis, params: AnalyseParams, generator: Sampler, distribution: str, device: torch.device
 ) -> None:
     """A row for each bound of z's numbers, the smallest first: sharper, and more alike."""
     seed = mix_seed(params.seed, TRUNCATED)

@@ -14,9 +14,8 @@ from ganpipe.errors import UserError
 from ganpipe.evaluation import features, inception
 from ganpipe.evaluation.distances import distances
 from ganpipe.manifest import MANIFEST
-from ganpipe.models.dcgan import Generator
 from ganpipe.models.pixels import from_network
-from ganpipe.models.store import CLASSIFIER, CONFIG, load_config, load_discriminator, load_generator
+from ganpipe.models.store import CLASSIFIER, CONFIG, Sampler, load_config, load_discriminator, load_generator
 from ganpipe.runtime import keep_freed_memory, mix_seed
 
 BATCH = 250
@@ -89,7 +88,7 @@ def _of_model(text: str, folder: Path, average: bool, device: torch.device) -> I
 
 
 @torch.no_grad()
-def sample(generator: Generator, noise: str, device: torch.device, count: int, seed: int) -> np.ndarray:
+def sample(generator: Sampler, noise: str, device: torch.device, count: int, seed: int) -> np.ndarray:
     """`count` images, uint8 (count, H, W, 3), of draws that `seed` determines."""
     source = torch.Generator().manual_seed(mix_seed(seed))
     z = torch.empty(count, generator.latent)

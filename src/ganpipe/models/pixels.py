@@ -1,4 +1,7 @@
-"""Between images as they are held, uint8 NHWC, and as networks take them, float NCHW in [-1, 1]."""
+"""Between images as they are held, uint8 NHWC, and as networks take them, float NCHW in [-1, 1].
+
+A pair of images is held as one of six channels, A's before B's.
+"""
 
 from collections.abc import Callable, Iterator
 
@@ -13,15 +16,21 @@ STATISTICS_BATCH = 128  # the authors': each minibatch of 128 gives one mean and
 
 
 def to_network(pixels: Tensor) -> Tensor:
-    """Pixels uint8 (n, H, W, 3) to float32 (n, 3, H, W) in [-1, 1], channels last in memory."""
+    """Pixels uint8 (n, H, W, C) to float32 (n, C, H, W) in [-1, 1], channels last in memory."""
     return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def from_network(images: Tensor) -> np.ndarray:
-    """Float (n, 3, H, W) in [-1, 1] to uint8 (n, H, W, 3)."""
+    """Float (n, C, H, W) in [-1, 1] to uint8 (n, H, W, C)."""
     levels = (images.detach().float() + 1) * 127.5
     pixels: np.ndarray = levels.round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
     return pixels
+
+
+def pair(images: Tensor, direction: str) -> tuple[Tensor, Tensor]:
+    """Of images (n, 6, H, W) what is given and what is wanted, each (n, 3, H, W): `AtoB` or `BtoA`."""
+    first, second = images[:, :3], images[:, 3:]
+    return (first, second) if direction == "AtoB" else (second, first)
 
 
 def minibatches(count: int, size: int = STATISTICS_BATCH) -> Iterator[np.ndarray]:

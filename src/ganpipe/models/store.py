@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import safetensors.torch
 import torch
@@ -14,14 +14,18 @@ from ganpipe import files
 from ganpipe.errors import UserError
 from ganpipe.manifest import SCHEMA
 from ganpipe.models.dcgan import Discriminator, Generator, fold, place
+from ganpipe.models.mlp import PerceptronGenerator
+from ganpipe.models.networks import AVERAGE, DISCRIMINATOR, GENERATOR, make
+from ganpipe.models.unet import UNet
 
 N = TypeVar("N", bound=nn.Module)
+Sampler = Generator | PerceptronGenerator
 CONFIG = "config.json"
-DCGAN, CLASSIFIER = "dcgan", "classifier"  # what the weights were trained for
-KEPT = "kept"  # the subfolder of discriminators of the way, each a model's folder of its own: step-000001000
+GAN, CLASSIFIER = "dcgan", "classifier"  # what the weights were trained for
+KEPT = "kept"  # the subfolder of networks of the way, each a model's folder of its own: step-000001000
 
 
-def save_gan(folder: Path, networks: Mapping[str, Generator | Discriminator], about: dict[str, Any]) -> dict[str, str]:
+def save_gan(folder: Path, networks: Mapping[str, nn.Module], about: dict[str, Any]) -> dict[str, str]:
     """Write networks, with their frozen statistics, by name, and a config that says how to build them; their checksums.
 
     The names are `discriminator`, `generator` where there is one, and of averaged weights `generator_average` and
@@ -35,8 +39,8 @@ def save_gan(folder: Path, networks: Mapping[str, Generator | Discriminator], ab
         with files.atomic(path) as draft:
             draft.write_bytes(safetensors.torch.save(state))
         checksums[name] = files.sha256(path)
-    shapes = {name: networks[name].config for name in ("generator", "discriminator") if name in networks}
-    files.write_json(folder / CONFIG, {"schema": SCHEMA, "network": DCGAN, **shapes, **about, "sha256": checksums})
+    shapes = {name: cast(Any, networks[name]).config for name in (GENERATOR, DISCRIMINATOR) if name in networks}
+    files.write_json(folder / CONFIG, {"schema": SCHEMA, "network": GAN, **shapes, **about, "sha256": checksums})
     return checksums
 
 
@@ -47,7 +51,7 @@ def refuse_generator(folder: Path) -> None:
 
 
 def kept_folders(folder: Path) -> dict[int, Path]:
-    """The folders of discriminators of the way, by step."""
+    """The folders of networks of the way, by step."""
     return {load_config(each)["step"]: each for each in sorted((folder / KEPT).glob("step-*"))}
 
 
@@ -62,7 +66,7 @@ def load_config(folder: Path) -> dict[str, Any]:
     if (
         not isinstance(config, dict)
         or config.get("schema") != SCHEMA
-        or config.get("network") not in (DCGAN, CLASSIFIER)
+        or config.get("network") not in (GAN, CLASSIFIER)
         or not {"discriminator", "sha256"} <= config.keys()
     ):
         raise UserError(f"{folder} is of a form that this version does not read: see {folder / CONFIG}")
@@ -74,25 +78,41 @@ def load_discriminator(folder: Path, device: torch.device, average: bool = False
 
     `average` takes the averaged weights.
     """
+    network = load(folder, DISCRIMINATOR, device, average)
+    if not isinstance(network, Discriminator):
+        raise UserError(f"{folder} holds a discriminator without convolutional features of images: {_told(network)}")
+    return network
+
+
+def load_generator(folder: Path, device: torch.device, average: bool = False) -> Sampler:
+    """The folder's generator of samples from noise, likewise."""
+    network = load(folder, GENERATOR, device, average)
+    if not isinstance(network, Sampler):
+        raise UserError(f"{folder} holds a generator that makes nothing from noise: {_told(network)}")
+    return network
+
+
+def load_translator(folder: Path, device: torch.device, average: bool = False) -> UNet:
+    """The folder's generator from images to images, likewise."""
+    network = load(folder, GENERATOR, device, average)
+    if not isinstance(network, UNet):
+        raise UserError(f"{folder} holds a generator that translates no images: {_told(network)}")
+    return network
+
+
+def load(folder: Path, name: str, device: torch.device, average: bool = False) -> nn.Module:
+    """The folder's `generator` or `discriminator`, of whatever kind, likewise."""
     config = load_config(folder)
-    name = _named("discriminator", folder, config, average)
-    return _load(fold(Discriminator(**config["discriminator"])), folder, name, config, device)
-
-
-def load_generator(folder: Path, device: torch.device, average: bool = False) -> Generator:
-    """The folder's generator, likewise."""
-    config = load_config(folder)
-    name = _named("generator", folder, config, average)
-    return _load(Generator(**config["generator"]), folder, name, config, device)
-
-
-def _named(name: str, folder: Path, config: dict[str, Any], average: bool) -> str:
-    name += "_average" if average else ""
-    if name in config["sha256"]:
-        return name
-    if average:
+    if name not in config:
+        raise UserError(f"{folder} holds no {name}")
+    name += AVERAGE if average else ""
+    if name not in config["sha256"]:
         raise UserError(f"{folder} holds no {name}: its training kept no averaged weights (train.average is 0)")
-    raise UserError(f"{folder} holds no {name}")
+    return _load(fold(make(name, config[name.removesuffix(AVERAGE)])), folder, name, config, device)
+
+
+def _told(network: nn.Module) -> str:
+    return f"its network is {cast(Any, network).config['architecture']}"
 
 
 def _load(network: N, folder: Path, name: str, config: dict[str, Any], device: torch.device) -> N:

@@ -12,15 +12,15 @@ from ganpipe.models.dcgan import ROTATIONS
 from ganpipe.models.pixels import to_network
 from ganpipe.runtime import mix_seed, world
 from ganpipe.training import augment
-from ganpipe.training.params import TrainParams
+from ganpipe.training.params import Training, TrainParams
 
-WEIGHTS, NOISE, ORDER, SAMPLES, FREEZING, DISTORTION, MIXING = range(7)  # independent streams under one seed
+WEIGHTS, NOISE, ORDER, SAMPLES, FREEZING, DISTORTION, MIXING, DROPOUT = range(8)  # independent streams under one seed
 
 
 class Batch(NamedTuple):
     """All that a step takes from outside, each process's part of it. Draws that no setting asks for are empty."""
 
-    real: Tensor  # (n, 3, H, W) in [-1, 1]
+    real: Tensor  # (n, C, H, W) in [-1, 1], or (n, 1)
     z: Tensor  # (n, latent)
     distort_real: Tensor  # (n, augment.DRAWS) uniform in (0, 1)
     distort_fake: Tensor
@@ -28,50 +28,63 @@ class Batch(NamedTuple):
     turns: Tensor  # (n,) int64, 0 to 3
 
 
-class Batches:
-    """The batch of each step: real images in a new seeded order every epoch, its last incomplete batch left out."""
+class Corpus:
+    """The training images of a corpus in a new seeded order every epoch, the last incomplete batch left out."""
 
-    def __init__(self, images: Images, params: TrainParams, device: torch.device) -> None:
+    def __init__(self, images: Images, params: Training, device: torch.device) -> None:
         rank, size = world()
-        if len(images) < params.batch_size:
+        self.rows = images.rows("train")
+        if len(self.rows) < params.batch_size:
             raise UserError(
-                f"train.batch_size is {params.batch_size}, but the corpus holds {len(images)} images: lower it"
+                f"train.batch_size is {params.batch_size}, but the corpus holds {len(self.rows)} images: lower it"
             )
         if params.batch_size % size:
             raise UserError(f"train.batch_size is {params.batch_size}, which {size} processes cannot share equally")
-        self.images, self.params, self.device = images, params, device
+        self.images, self.settings, self.device = images, params, device
         self.part = slice(rank * params.batch_size // size, (rank + 1) * params.batch_size // size)
-        self.per_epoch = len(images) // params.batch_size
+        self.per_epoch = len(self.rows) // params.batch_size
         self._epoch, self._order = -1, np.empty(0, np.int64)
+        self._form = to_network if images.manifest["dtype"] == "uint8" else Tensor.float
         # On a GPU the corpus moves there once; a CPU reads it through the memory map.
         self._resident = None
         if device.type == "cuda":
             self._resident = torch.from_numpy(images.pixels(np.arange(len(images)))).to(device)
+
+    def rows_of(self, step: int) -> np.ndarray:
+        """Indices of the images of that step's batch that are this process's."""
+        epoch, place = divmod(step, self.per_epoch)
+        if epoch != self._epoch:
+            self._order = np.random.default_rng([self.settings.seed, ORDER, epoch]).permutation(len(self.rows))
+            self._epoch = epoch
+        count = self.settings.batch_size
+        return self.rows[self._order[place * count : (place + 1) * count][self.part]]
+
+    def take(self, rows: np.ndarray) -> Tensor:
+        """Images as networks take them, float32 (n, C, H, W) in [-1, 1], on the device; numbers (n, 1) as they are."""
+        if self._resident is not None:
+            return self._form(self._resident[torch.from_numpy(rows).to(self.device, non_blocking=True)])
+        return self._form(torch.from_numpy(self.images.pixels(rows)))
+
+
+class Batches(Corpus):
+    """The batch of each step, with its noise."""
+
+    def __init__(self, images: Images, params: TrainParams, device: torch.device) -> None:
+        super().__init__(images, params, device)
+        self.params = params
 
     def __call__(self, step: int) -> Batch:
         """The batch of that step, on the device."""
         params, count = self.params, self.params.batch_size
         distorting = augment.DRAWS if params.augment == "diffaugment" else 0
         return Batch(
-            real=self.real(step),
+            real=self.take(self.rows_of(step)),
             z=self._sent(noise(count, params.latent, params.noise, params.seed, NOISE, step)),
             distort_real=self._sent(uniform(count, distorting, params.seed, DISTORTION, step, 0)),
             distort_fake=self._sent(uniform(count, distorting, params.seed, DISTORTION, step, 1)),
             mix=self._sent(uniform(count, int(params.gradient_penalty > 0), params.seed, MIXING, step).flatten()),
             turns=self._sent(torch.arange(count if params.rotation else 0) % ROTATIONS),
         )
-
-    def real(self, step: int) -> Tensor:
-        """float32 (n, 3, H, W) in [-1, 1]."""
-        epoch, place = divmod(step, self.per_epoch)
-        if epoch != self._epoch:
-            self._order = np.random.default_rng([self.params.seed, ORDER, epoch]).permutation(len(self.images))
-            self._epoch = epoch
-        count = self.params.batch_size
-        indices = self._order[place * count : (place + 1) * count][self.part]
-        if self._resident is not None:
-            return to_network(self._resident[torch.from_numpy(indices).to(self.device, non_blocking=True)])
-        return to_network(torch.from_numpy(self.images.pixels(indices)))
 
     def _sent(self, whole: Tensor) -> Tensor:
         """The part that is this process's, on the device; only the device waits for the copy."""

@@ -20,6 +20,10 @@ COLUMNS = (
     "sample_distance",
     "saturated",
     "loss_rotation",
+    "loss_l1",
+    "l1_shown",
+    "sample_mean",
+    "sample_deviation",
 )
 
 
@@ -61,10 +65,11 @@ def latest(rows: list[Row]) -> Row:
 
 
 def write_csv(path: Path, rows: list[Row]) -> None:
-    """One line a tick, its step first, every digit kept; an empty field where nothing was observed."""
-    lines = [",".join(("step", *COLUMNS))]
+    """One line a tick, its step first, every digit kept; a column for each thing seen, empty where it was not."""
+    columns = [name for name in COLUMNS if any(name in row for row in rows)]
+    lines = [",".join(("step", *columns))]
     for row in rows:
-        values = (repr(row[name]) if name in row else "" for name in COLUMNS)
+        values = (repr(row[name]) if name in row else "" for name in columns)
         lines.append(",".join((str(int(row["step"])), *values)))
     with files.atomic(path) as draft:
         draft.write_text("\n".join(lines) + "\n")

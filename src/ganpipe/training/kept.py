@@ -1,21 +1,21 @@
-"""Discriminators of the way, kept as they were after so many steps, so that what they had learned can be measured."""
+"""Networks of the way, kept as they were after so many steps, so that what they had learned can be measured."""
 
 from pathlib import Path
+from typing import Any, cast
 
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganpipe import files
-from ganpipe.models.dcgan import Discriminator, fold, place
+from ganpipe.models.dcgan import fold, place
+from ganpipe.models.networks import Networks, make
 from ganpipe.runtime import from_the_first, world
-from ganpipe.training.params import TrainParams
-
-Networks = dict[str, Discriminator]  # by the name that `models.store` gives them
+from ganpipe.training.params import Training
 
 
-def paths(params: TrainParams, work: Path) -> dict[int, Path]:
+def paths(params: Training, work: Path) -> dict[int, Path]:
     """Where each of them lies in the work folder, by step; the last one too, for a longer training."""
     steps = range(params.keep_every, params.steps + 1, params.keep_every) if params.keep_every else ()
     return {step: work / f"kept-{step:09}.safetensors" for step in steps}
@@ -40,16 +40,20 @@ def load(path: Path, like: Networks, device: torch.device) -> Networks:
     state = from_the_first(_read(path) if world()[0] == 0 else None)
     if state is None:
         return {}
-    networks = {name: place(Discriminator(**each.config), device) for name, each in like.items()}
+    networks = {name: place(_empty(name, each), device) for name, each in like.items()}
     _fill(networks, state)
     return networks
 
 
 def frozen(path: Path, like: Networks) -> Networks:
     """The networks of `path`, with the plain weights and the frozen statistics that they were saved with."""
-    networks = {name: fold(Discriminator(**each.config)) for name, each in like.items()}
+    networks = {name: fold(_empty(name, each)) for name, each in like.items()}
     _fill(networks, safetensors.torch.load_file(path))
     return networks
+
+
+def _empty(name: str, like: nn.Module) -> nn.Module:
+    return make(name, cast(Any, like).config)
 
 
 def _fill(networks: Networks, state: dict[str, Tensor]) -> None:

@@ -1,35 +1,37 @@
-"""One step of the training: a batch of real images drives the discriminator, the generator, or both."""
+"""One step of the training: a batch of real samples drives the discriminator, the generator, or both."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
-from ganpipe.models.dcgan import Discriminator, Generator
-from ganpipe.runtime import average_over_processes, world
-from ganpipe.training.augment import augment, rotated
+from ganpipe.models.networks import AVERAGE, DISCRIMINATOR, GENERATOR, Networks
+from ganpipe.runtime import average_over_processes, mix_seed, world
 from ganpipe.training.averages import Average
-from ganpipe.training.batches import Batch
+from ganpipe.training.batches import DROPOUT
 from ganpipe.training.capture import Captured
 from ganpipe.training.losses import OBJECTIVES, scaled_loss, smoothed_targets
-from ganpipe.training.params import TrainParams
-from ganpipe.training.regularisers import squared_gradient, unit_gradient
+from ganpipe.training.params import Training
 from ganpipe.training.schedules import SCHEDULES
 
 ADAM_EPSILON = 1e-8
-GENERATORS_ROTATION = 0.2  # of the discriminator's weight of rotations (Chen et al. 2019, section 4)
 Seen = dict[str, Tensor]  # scalars that stay on the device
 
 
-class Step:
-    """Both networks with their optimisers and averages. A step is a pure function of these and of a `Batch`."""
+class Step(ABC):
+    """Both networks with their optimisers and averages. A step is a pure function of these and of a batch.
+
+    Each kind of training says what the networks' losses are.
+    """
 
     def __init__(
-        self, params: TrainParams, generator: Generator, discriminator: Discriminator, precision: torch.dtype
+        self, params: Training, generator: nn.Module, discriminator: nn.Module, precision: torch.dtype
     ) -> None:
-        self.params, self.generator, self.discriminator, self.precision = params, generator, discriminator, precision
+        self.settings, self.precision = params, precision
+        self.networks: Networks = {GENERATOR: generator, DISCRIMINATOR: discriminator}
+        self.device = next(generator.parameters()).device
         self.objective = OBJECTIVES[params.objective]
         if params.label_smoothing:
             smoothed = smoothed_targets if params.smoothing == "target" else scaled_loss
@@ -39,111 +41,62 @@ class Step:
             for name in ("learning_rate", "beta1", "beta2", "schedule")
         }
         self.optimizers = {
-            "generator": _adam(generator, params.learning_rate, params.beta1, params.beta2),
-            "discriminator": _adam(discriminator, own["learning_rate"], own["beta1"], own["beta2"]),
+            GENERATOR: _adam(generator, params.learning_rate, params.beta1, params.beta2),
+            DISCRIMINATOR: _adam(discriminator, own["learning_rate"], own["beta1"], own["beta2"]),
         }
         self.rates = {
-            "generator": (params.learning_rate, SCHEDULES[params.schedule]),
-            "discriminator": (own["learning_rate"], SCHEDULES[own["schedule"]]),
+            GENERATOR: (params.learning_rate, SCHEDULES[params.schedule]),
+            DISCRIMINATOR: (own["learning_rate"], SCHEDULES[own["schedule"]]),
         }
-        updates: list[Callable[[Batch], Seen]] = [self.update_both, self.update_generator, self.update_discriminator]
-        if next(generator.parameters()).is_cuda and world()[1] == 1:
+        updates: list[Callable[[Any], Seen]] = [self.update_both, self.update_generator, self.update_discriminator]
+        if self.device.type == "cuda" and world()[1] == 1:
             updates = [Captured(update) for update in updates]
         self._both, self._g, self._d = updates
-        self.generator_average = Average(generator, params.average) if params.average else None
-        self.discriminator_average = Average(discriminator, params.average) if params.average else None
+        followed = self.networks if params.average else {}
+        self.averages = {name: Average(network, params.average) for name, network in followed.items()}
+
+    @abstractmethod
+    def update_generator(self, batch: Any) -> Seen:
+        """G's half of the alternation."""
+
+    @abstractmethod
+    def update_discriminator(self, batch: Any) -> Seen:
+        """D's half of the alternation."""
+
+    @abstractmethod
+    def update_both(self, batch: Any) -> Seen:
+        """D, then G against the D of that moment, on the same generated samples: G runs forward once."""
 
     @property
-    def networks(self) -> dict[str, nn.Module]:
-        """By the names that checkpoints and files use."""
-        return {"generator": self.generator, "discriminator": self.discriminator}
+    def drops_out(self) -> bool:
+        """Whether a network draws at random what it drops."""
+        return False
 
-    def __call__(self, step: int, batch: Batch) -> Seen:
+    @property
+    def all_networks(self) -> Networks:
+        """The averages too, by the names that files use."""
+        return {**self.networks, **{f"{name}{AVERAGE}": average.network for name, average in self.averages.items()}}
+
+    def __call__(self, step: int, batch: Any) -> Seen:
         """Update one network, or both; what was seen on the way. Even steps of an alternation update G, odd ones D."""
         for name, (rate, schedule) in self.rates.items():
-            _set_rate(self.optimizers[name], rate * schedule(step / self.params.steps))
-        if self.params.updates == "simultaneous":
-            return self._update(self._both, batch, g=True, d=True)
+            _set_rate(self.optimizers[name], rate * schedule(step / self.settings.steps))
+        if self.drops_out:  # what is dropped follows from the step, as all else does
+            torch.manual_seed(mix_seed(self.settings.seed, DROPOUT, step, world()[0]))
+        if self.settings.updates == "simultaneous":
+            return self._update(self._both, batch, GENERATOR, DISCRIMINATOR)
         if step % 2 == 0:
-            return self._update(self._g, batch, g=True)
-        return self._update(self._d, batch, d=True)
+            return self._update(self._g, batch, GENERATOR)
+        return self._update(self._d, batch, DISCRIMINATOR)
 
-    def _update(self, update: Callable[[Batch], Seen], batch: Batch, g: bool = False, d: bool = False) -> Seen:
+    def _update(self, update: Callable[[Any], Seen], batch: Any, *names: str) -> Seen:
         seen = update(batch)
-        if g and self.generator_average:
-            self.generator_average.follow(self.generator)
-        if d and self.discriminator_average:
-            self.discriminator_average.follow(self.discriminator)
+        for name in names:
+            if name in self.averages:
+                self.averages[name].follow(self.networks[name])
         return seen
 
-    def update_generator(self, batch: Batch) -> Seen:
-        """G's half of the alternation."""
-        with self._autocast(batch):
-            return self._descend_generator(batch, self.generator(batch.z))
-
-    def update_discriminator(self, batch: Batch) -> Seen:
-        """D's half of the alternation."""
-        with self._autocast(batch):
-            with torch.no_grad():
-                fake = self.generator(batch.z)
-            return self._descend_discriminator(batch, fake)
-
-    def update_both(self, batch: Batch) -> Seen:
-        """D, then G against the D of that moment, on the same generated images: G runs forward once."""
-        with self._autocast(batch):
-            fake = self.generator(batch.z)
-            return {**self._descend_discriminator(batch, fake.detach()), **self._descend_generator(batch, fake)}
-
-    def _descend_generator(self, batch: Batch, fake: Tensor) -> Seen:
-        self.discriminator.requires_grad_(False)  # its weights' gradients would be thrown away
-        shown = self._distort(fake, batch.distort_fake)
-        logits = self.discriminator(shown).float()
-        real_logits = logits
-        if self.objective.paired:
-            with torch.no_grad():
-                real_logits = self.discriminator(self._distort(batch.real, batch.distort_real)).float()
-        loss = self.objective.generator(real_logits, logits)
-        total = loss
-        if self.params.rotation:
-            total = total + GENERATORS_ROTATION * self.params.rotation * self._rotation_loss(shown, batch)
-        norm = self._descend("generator", total)
-        self.discriminator.requires_grad_(True)
-        return {"loss_g": loss.detach(), "gradient_g": norm}
-
-    def _descend_discriminator(self, batch: Batch, fake: Tensor) -> Seen:
-        params = self.params
-        real = self._distort(batch.real, batch.distort_real)
-        fake = self._distort(fake, batch.distort_fake)
-        if params.r1:
-            real = real.detach().requires_grad_()
-        if params.r2:
-            fake = fake.detach().requires_grad_()
-        # Two passes: in one, real and generated images would share batch statistics.
-        real_logits, fake_logits = self.discriminator(real).float(), self.discriminator(fake).float()
-        loss = self.objective.discriminator(real_logits, fake_logits)
-        real_accuracy, fake_accuracy = self.objective.told_right(real_logits, fake_logits)
-        seen = {"loss_d": loss.detach(), "real_accuracy": real_accuracy, "fake_accuracy": fake_accuracy}
-        total = loss
-        if params.r1:
-            total = total + params.r1 * squared_gradient(real_logits, real)
-        if params.r2:
-            total = total + params.r2 * squared_gradient(fake_logits, fake)
-        if params.gradient_penalty:
-            penalty = unit_gradient(lambda images: self.discriminator(images).float(), real, fake, batch.mix)
-            total = total + params.gradient_penalty * penalty
-        if params.rotation:
-            turning = self._rotation_loss(real, batch)
-            total = total + params.rotation * turning
-            seen["loss_rotation"] = turning.detach()
-        return {**seen, "gradient_d": self._descend("discriminator", total)}
-
-    def _rotation_loss(self, images: Tensor, batch: Batch) -> Tensor:
-        return cross_entropy(self.discriminator.rotations(rotated(images, batch.turns)).float(), batch.turns)
-
-    def _distort(self, images: Tensor, draws: Tensor) -> Tensor:
-        return augment(images, draws) if self.params.augment == "diffaugment" else images
-
-    def _descend(self, name: str, loss: Tensor) -> Tensor:
+    def descend(self, name: str, loss: Tensor) -> Tensor:
         """One step of the optimiser; the norm of all its gradients together."""
         optimizer, parameters = self.optimizers[name], list(self.networks[name].parameters())
         optimizer.zero_grad()
@@ -153,9 +106,10 @@ class Step:
         optimizer.step()
         return nn.utils.get_total_norm(gradients)
 
-    def _autocast(self, batch: Batch) -> torch.autocast:
+    def autocast(self) -> torch.autocast:
+        """What the networks run in."""
         # Without a cache of cast weights, which a captured step could not renew.
-        kind = batch.z.device.type
+        kind = self.device.type
         return torch.autocast(kind, self.precision, self.precision != torch.float32, cache_enabled=kind != "cuda")
 
     def state(self) -> dict[str, Any]:
@@ -163,7 +117,7 @@ class Step:
         return {
             "networks": {name: network.state_dict() for name, network in self.networks.items()},
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
-            "averages": [average.state() for average in self._averages],
+            "averages": {name: average.state() for name, average in self.averages.items()},
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -174,13 +128,9 @@ class Step:
             optimizer.load_state_dict(state["optimizers"][name])
             for group in optimizer.param_groups:
                 if isinstance(group["lr"], Tensor):  # loaded on the CPU
-                    group["lr"] = group["lr"].to(next(network.parameters()).device)
-        for average, held in zip(self._averages, state["averages"], strict=True):
-            average.load_state(held)
-
-    @property
-    def _averages(self) -> list[Average[Any]]:
-        return [average for average in (self.generator_average, self.discriminator_average) if average is not None]
+                    group["lr"] = group["lr"].to(self.device)
+        for name, average in self.averages.items():
+            average.load_state(state["averages"][name])
 
 
 def _adam(network: nn.Module, rate: float, beta1: float, beta2: float) -> torch.optim.Adam:
