@@ -67,7 +67,8 @@ def test_ui_serves_mlflow_on_loopback_and_names_the_page_that_compares(empty_sto
         server.wait()
     assert Path("said").read_text().splitlines()[:2] == [
         f"MLflow: {here} (Ctrl-C ends it)",
-        f"which training is better: {here}/#/experiments/{experiment}/runs?viewStateShareKey=ganpipe",
+        f"which training is better: {here}/#/experiments/{experiment}/runs?workflowType=machine_learning"
+        "&viewStateShareKey=ganpipe",
     ]
 
 

@@ -181,6 +181,10 @@ def test_each_way_to_name_a_training(project: Path) -> None:
         == f"`{known['evaluate@svhn']}` is `evaluate@svhn` of this training, which is compared instead."
     )
     assert read("evaluate@svhn").key == one
+    client = mlflow.MlflowClient(store_uri())
+    client.set_tag(one, "dvc.exp", "woven-zest")  # whose run is called woven-zest: width 8
+    assert read("woven-zest").key == one
+    client.delete_tag(one, "dvc.exp")
 
 
 def test_best_is_the_registered_one(project: Path) -> None:

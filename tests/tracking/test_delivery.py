@@ -270,7 +270,7 @@ def test_the_best_of_several_trainings_has_the_alias(copy: bool, monkeypatch: py
     client, found = runs(uri)
     parents = {run.info.run_name: run for run in found if run.data.tags["ganpipe.stage"] == "train"}
     best = client.get_model_version_by_alias("ganpipe-default", "best")
-    assert best.run_id == parents["b"].info.run_id
+    assert (best.run_id, best.description) == (parents["b"].info.run_id, "b")
     assert parents["c"].data.metrics["best/accuracy_validation"] == 0.7
     note = parents["b"].data.tags["mlflow.note.content"]
     assert "**digits**: 50.0% on test, untrained 40.0%." in note

@@ -175,6 +175,7 @@ def test_settings_inputs_and_where_they_come_from_are_tags(project: Path, monkey
     tags = runs()[0].data.tags
     assert (tags["dvc.exp"], tags["dvc.baseline"]) == ("woven-zest", "0" * 40)
     assert {"ganpipe.key", "ganpipe.parameters", "dvc.lock", "git.dirty"} <= tags.keys()
+    assert (tags["mlflow.source.name"], tags["mlflow.source.type"]) == ("stages/train.py", "LOCAL")
     with track("train", {"processed": "xyz"}):
         pass
     other = runs()[1].data.tags

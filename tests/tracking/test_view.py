@@ -10,6 +10,7 @@ import mlflow
 import pytest
 
 from ganpipe.tracking import view as comparison
+from ganpipe.tracking.notes import NOTE
 
 STAGE = "ganpipe.stage"
 
@@ -45,10 +46,10 @@ def test_a_column_for_the_accuracy_its_controls_and_each_setting_that_differs_be
     assert state["selectedColumns"] == [
         "metrics.`cifar10/accuracy_validation`",
         "metrics.`cifar10/accuracy`",
-        "metrics.`cifar10/accuracy_random_init`",
-        "metrics.`cifar10/accuracy_pixels`",
         "params.`train.ema`",
         "params.`train.steps`",
+        "metrics.`cifar10/accuracy_random_init`",
+        "metrics.`cifar10/accuracy_pixels`",
     ]
     assert state["searchFilter"] == "tags.`ganpipe.stage` = 'train'"
     assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`cifar10/accuracy_validation`", False)
@@ -66,6 +67,52 @@ def test_the_first_charts_are_the_accuracy_and_what_was_different(experiment: st
     ]
     sections = {section["uuid"] for section in view(experiment)["compareRunSections"] if section["display"]}
     assert {chart["metricSectionId"] for chart in charts} == sections
+
+
+def test_the_best_evaluation_is_no_set(experiment: str) -> None:
+    with mlflow.start_run(experiment_id=experiment, tags={STAGE: "train"}):
+        mlflow.log_metrics({f"{name}/accuracy_validation": 0.6 for name in ("best", "cifar10", "svhn")})
+    comparison.write(mlflow.MlflowClient(), experiment, STAGE)
+    state = view(experiment)
+    assert {name.split("/")[0] for name in state["selectedColumns"]} == {"metrics.`cifar10", "metrics.`svhn"}
+    bars = [chart["metricKey"] for chart in state["compareRunCharts"] if chart["type"] == "BAR"]
+    assert [name.split("/")[0] for name in bars] == ["cifar10", "cifar10", "svhn", "svhn"]
+    assert state["orderByKey"] == "metrics.`cifar10/accuracy_validation`"
+
+
+def test_all_groups_of_figures_are_below_and_closed(experiment: str) -> None:
+    """Or the page opens those that it does not know, with a chart for each figure."""
+    names = ["train/loss_d", "best/accuracy", "digits/class/0", "digits/accuracy_validation", "analyse/walks"]
+    with mlflow.start_run(experiment_id=experiment, tags={STAGE: "train"}):
+        mlflow.log_metrics(dict.fromkeys([*names, "system/cpu_utilization_percentage"], 0.5))
+    comparison.write(mlflow.MlflowClient(), experiment, STAGE)
+    closed = [section["uuid"] for section in view(experiment)["compareRunSections"] if not section["display"]]
+    assert closed == ["digits", "digits/class", "analyse", "train", "best", "System metrics"]
+
+
+def test_a_curve_is_one_figure_as_it_was_and_samples_are_of_a_step_that_all_have(experiment: str) -> None:
+    for steps, every in ((300, 100), (500, 100), (450, 150), ("450.0", 7)):
+        log(experiment, "train", {"train.steps": steps, "train.sample_every": every}, accuracy_validation=0.6)
+    comparison.write(mlflow.MlflowClient(), experiment, STAGE)
+    charts = view(experiment)["compareRunCharts"]
+    lines = [chart for chart in charts if chart["type"] == "LINE"]
+    assert [chart["selectedMetricKeys"] for chart in lines] == [
+        ["train/loss_d"],
+        ["train/loss_g"],
+        ["train/real_accuracy"],
+        ["train/fake_accuracy"],
+    ]
+    assert {chart["lineSmoothness"] for chart in lines} == {0}
+    assert [chart["step"] for chart in charts if chart["type"] == "IMAGE"] == [300]
+
+
+def test_the_experiment_is_described_unless_somebody_has(experiment: str) -> None:
+    client = mlflow.MlflowClient()
+    comparison.write(client, experiment, STAGE)
+    assert "Which training is better" in client.get_experiment(experiment).tags[NOTE]
+    client.set_experiment_tag(experiment, NOTE, "mine")
+    comparison.write(client, experiment, STAGE)
+    assert client.get_experiment(experiment).tags[NOTE] == "mine"
 
 
 def test_nothing_tracked_yet_gives_a_view_too(experiment: str) -> None:

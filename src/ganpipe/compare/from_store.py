@@ -139,7 +139,9 @@ class Store:
 
     def _by_name(self, name: str) -> list[Any]:
         if QUOTABLE.fullmatch(name):
-            return self._search(f"attributes.run_name = '{name}'", most=50)
+            called = self._search(f"attributes.run_name = '{name}'", most=50)
+            # Or by DVC's name of the experiment, which the run's own begins with.
+            return called or self._search(f"tags.`dvc.exp` = '{name}' and tags.`{STAGE}` = 'train'", most=50)
         return [run for run in self._trainings() if run.info.run_name == name]
 
     def _by_beginning(self, name: str) -> list[Any]:

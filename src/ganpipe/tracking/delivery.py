@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from ganpipe import files
-from ganpipe.tracking import journal, registry, view
+from ganpipe.tracking import current, journal, names, registry, view
 from ganpipe.tracking.journal import Event, Journal
 from ganpipe.tracking.notes import NOTE, with_line
 from ganpipe.tracking.store import JOURNAL, MODEL, STAGE, artefacts_of, make_store, registered
@@ -40,7 +40,7 @@ class Delivery:
             self.run, self._done = done["run"], done["events"]
             self._experiment = found.info.experiment_id
             self._models = registered(self._client.get_experiment(self._experiment).name)
-            self._parent = found.data.tags.get("mlflow.parentRunId")
+            self._parent = found.data.tags.get(current.PARENT)
 
     def all(self) -> None:
         """Send what there is. Raises whatever MLflow does."""
@@ -91,13 +91,15 @@ class Delivery:
         if found:
             self.run = found[0].info.run_id
         else:
-            nested = {"mlflow.parentRunId": self._parent} if self._parent else {}
+            nested = {current.PARENT: self._parent} if self._parent else {}
             tags = {**event["tags"], JOURNAL: event["id"], **nested}
             made = client.create_run(self._experiment, start_time=event["at"], tags=tags, run_name=event["name"])
             self.run = made.info.run_id
         parameters = [self._mlflow.entities.Param(name, str(value)) for name, value in event["settings"].items()]
         for start in range(0, len(parameters), PARAMETERS_AT_ONCE):
             client.log_batch(self.run, params=parameters[start : start + PARAMETERS_AT_ONCE])
+        if not self._parent:
+            names.tell_apart(client, self._experiment, event["tags"][STAGE])
 
     def _resume(self, _: Event) -> None:
         self._client.update_run(self.run, "RUNNING")
@@ -190,6 +192,8 @@ class Delivery:
 
     def _end(self, event: Event) -> None:
         self._client.set_terminated(self.run, event["status"], event["at"])
+        if self._parent:
+            current.settle(self._client, self._experiment, self._parent)
         view.write(self._client, self._experiment, STAGE)
 
 

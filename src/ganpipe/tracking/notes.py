@@ -11,7 +11,8 @@ def of_training(config: Mapping[str, Any]) -> str:
     train, corpus = config["train"], config["corpus"]
     return (
         f"{train['network']} of width {train['width']}, {train['steps']:,} steps of {train['batch_size']}, on "
-        f"{corpus['images']:,} images of {corpus.get('title') or corpus.get('name')}. Picture: `samples`, by step."
+        f"{corpus['images']:,} images of {corpus.get('title') or corpus.get('name')}. Pictures: `gan/samples` "
+        "under Artifacts; beside those of others in the view *Which training is better*."
     )
 
 

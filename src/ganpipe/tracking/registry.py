@@ -53,12 +53,13 @@ def register(client: Any, name: str, training: str, labelled: str, figures: dict
     if model is None:
         return
     if not client.search_registered_models(f"name = '{name}'"):
-        about = "Generators; beside that of the version `best` stands the best discriminator"
+        about = "Generators; `best` is of the training whose discriminator is the most accurate, on validation"
         client.create_registered_model(name, description=about)
     versions = client.search_model_versions(f"name = '{name}'")
     mine = next((version for version in versions if version.run_id == training), None)
     if mine is None:
-        mine = client.create_model_version(name, f"models:/{model}", training, model_id=model)
+        about = client.get_run(training).info.run_name
+        mine = client.create_model_version(name, f"models:/{model}", training, description=about, model_id=model)
         versions.append(mine)
     tag = f"{RATING}{labelled}"
     client.set_model_version_tag(name, mine.version, tag, repr(figures["validation"]))

@@ -22,7 +22,7 @@ from typing import Any
 from ganpipe import files
 from ganpipe.runtime import world
 from ganpipe.settings import read_params
-from ganpipe.tracking import journal, notes
+from ganpipe.tracking import journal, names, notes
 from ganpipe.tracking.delivery import Courier
 from ganpipe.tracking.journal import Journal
 from ganpipe.tracking.store import IMAGES, KEY, MADE, STAGE, experiment, store_uri
@@ -183,6 +183,8 @@ def begin(
         STAGE: stage,
         KEY: key_of(stage, inputs, settings),
         "ganpipe.parameters": files.digest(settings),
+        "mlflow.source.name": f"stages/{stage}.py",
+        "mlflow.source.type": "LOCAL",
         **{f"{IMAGES}.{label}": value for label, value in inputs.items()},
         **_provenance(),
     }
@@ -191,8 +193,12 @@ def begin(
 
 
 def run_name(settings: str) -> str:
-    """What the run is called in tables: DVC's name of the experiment where there is one, else what it is."""
-    return os.environ.get("DVC_EXP_NAME") or settings
+    """What a training is called in tables: what it is; in an experiment of DVC its name there, and what it tries."""
+    experiment = os.environ.get("DVC_EXP_NAME")
+    if not experiment:
+        return settings
+    now, before = (flat(upstream(sections, "train")) for sections in (read_params(), names.committed()))
+    return names.of_experiment(experiment, now, before)
 
 
 def key_of(stage: str, inputs: dict[str, str], settings: dict[str, Any]) -> str:

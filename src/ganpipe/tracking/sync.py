@@ -14,11 +14,11 @@ from ganpipe.corpus.shards import Images
 from ganpipe.errors import UserError
 from ganpipe.models.store import load_config
 from ganpipe.settings import read_params
-from ganpipe.tracking import inputs, journal, told
+from ganpipe.tracking import current, inputs, journal, names, told, view
 from ganpipe.tracking.delivery import Delivery, import_mlflow, reason, refusals, sweep
 from ganpipe.tracking.journal import Journal
 from ganpipe.tracking.run import OF_A_MODEL, STAGES, Run, begin, flat, key_of, upstream
-from ganpipe.tracking.store import KEY, experiment, make_store, store_uri
+from ganpipe.tracking.store import KEY, STAGE, experiment, make_store, store_uri
 
 LOCK = Path("dvc.lock")
 
@@ -52,6 +52,12 @@ def sync() -> tuple[int, list[str]]:
     swept = sweep(mlflow)
     try:
         client = mlflow.MlflowClient(make_store(mlflow, store))
+        if (known := client.get_experiment_by_name(experiment())) is not None:
+            for name in STAGES:
+                if name not in OF_A_MODEL:
+                    names.tell_apart(client, known.experiment_id, name)
+            current.settle(client, known.experiment_id)
+            view.write(client, known.experiment_id, STAGE)
         missing = [stage for stage in locked() if not _is_there(client, stage.key)]
         for stage in missing:
             _restore(mlflow, store, stage)
@@ -124,10 +130,10 @@ def _is_here(out: dict[str, Any]) -> bool:
 
 
 def _is_there(client: Any, key: str) -> bool:
-    """Whether the store has a finished run of it."""
+    """Whether the store has a finished run of it, in whose place no measurement with other settings has come."""
     found = client.get_experiment_by_name(experiment())
     wanted = f"tags.`{KEY}` = '{key}' and attributes.status = 'FINISHED'"
-    return found is not None and bool(client.search_runs([found.experiment_id], wanted, max_results=1))
+    return found is not None and any(map(current.is_current, client.search_runs([found.experiment_id], wanted)))
 
 
 def _restore(mlflow: ModuleType, store: str, stage: Locked) -> None:
@@ -135,8 +141,7 @@ def _restore(mlflow: ModuleType, store: str, stage: Locked) -> None:
     noting = Journal(journal.root() / f"{stage.key}-{uuid.uuid4().hex[:8]}")
     noting.take()
     run, settings = Run(noting), stage.settings
-    of_training = f"width {settings.get('train.width')}, {settings.get('train.steps')} steps"
-    name = of_training if stage.name == "train" else stage.name
+    name = names.own(stage.stage, settings) if stage.parent_of is None else stage.name
     begin(run, noting, stage.stage, name, stage.inputs, stage.parent_of, settings)
     run.tags({"ganpipe.synced": "true"})  # so its times are those of this, not of the work
     if stage.stage == "evaluate":

@@ -14,6 +14,7 @@ GRAPH = (Path("params.yaml"), Path("dvc.yaml"), Path("dvc.lock"))
 METRICS, PLOTS, ANALYSED = Path("metrics"), Path("plots"), Path("plots/analyse")
 RAW, EVALUATION, DEDUPED = Path("data/raw"), Path("data/evaluation"), Path("data/deduped")
 PROCESSED, GAN = Path("data/processed"), Path("models/gan")
+SETTINGS = ("seed", "seed_of_training")  # beside the figures of an evaluation; a run has its settings elsewhere
 
 
 def data(run: Run, stage: str, out: Path) -> None:
@@ -57,10 +58,11 @@ def evaluation(run: Run, name: str, labelled: Images) -> None:
     """Of `evaluate` on one set: figures, also by class and by step, and pictures."""
     run.reads("evaluation", labelled)
     figures, folder = _figures(METRICS / "evaluate" / f"{name}.json"), PLOTS / "evaluate" / name
+    measured = {name: value for name, value in figures.items() if name not in SETTINGS}
     kind = "class" if "accuracy" in figures else "class_validation"
     by_class = {f"{kind}/{of}": share for of, share in figures.get(kind, {}).items()}
     # Figures without a test set do not mix with those of another setting that had one.
-    run.metrics({**figures, **by_class}, f"{name}/", None if "accuracy" in figures else f"{name}/accuracy")
+    run.metrics({**measured, **by_class}, f"{name}/", None if "accuracy" in figures else f"{name}/accuracy")
     steps = {int(row["step"]): float(row["accuracy_validation"]) for row in _rows(folder / "steps.csv")}
     if len(steps) > 1:
         run.curve(f"{name}/accuracy_validation_by_step", steps)
@@ -72,7 +74,7 @@ def analysis(run: Run) -> None:
     """Of `analyse`: its figures, pictures, and the walks' film."""
     run.metrics(_figures(METRICS / "analyse.json"), "analyse/")
     run.artefact(ANALYSED, "analyse")
-    run.describe("Pictures: `analyse/walks.png`, `neighbours.png`, `filters_trained.png`, `truncation.png`.")
+    run.describe("Pictures: " + ", ".join(f"`analyse/{path.name}`" for path in sorted(ANALYSED.glob("*.[pg][ni][gf]"))))
 
 
 def _figures(path: Path) -> dict[str, Any]:
