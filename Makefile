@@ -8,7 +8,7 @@ UV_VERSION := 0.13.8
 SYNC := .venv/bin/uv pip sync --quiet --require-hashes --compile-bytecode --python .venv/bin/python requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro exp test bench lint ui sync lock clean ci ci-lock ci-remote ci-experiment ci-comment
+.PHONY: help setup repro exp test bench lint ui demo study sync graph lock clean ci ci-lock ci-remote ci-experiment ci-comment
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,11 @@ repro: setup  ## Run the whole pipeline: what is up to date is not run again
 	@ganpipe check
 	@dvc repro
 
+study: setup  ## Run one of the smaller studies: make study NAME=gaussian, SET="train.steps=1000" for other settings
+	@test -f "studies/$(NAME)/dvc.yaml" || { echo "error: NAME is one of: $(notdir $(patsubst %/,%,$(wildcard studies/*/)))" >&2; exit 1; }
+	@cd "studies/$(NAME)" && ganpipe check
+	@cd "studies/$(NAME)" && $(if $(SET),dvc exp run $(foreach setting,$(SET),-S '$(setting)') dvc.yaml,dvc repro dvc.yaml)
+
 exp: setup  ## Compare the experiments in the terminal: what differs, and the accuracies
 	@COLUMNS=$${COLUMNS:-200} dvc exp show --only-changed --drop '^(?!Experiment$$|(.*:)?accuracy(_validation|(_clean)?(_\d+_a_class)?(_random_init|_pixels|_supervised)?)$$|(.*:)?($(SECTIONS))\.\w+$$)'
 
@@ -44,9 +49,15 @@ lint: setup  ## Check style and types
 ui: setup  ## Open the MLflow pages on http://127.0.0.1:5000 (PORT=... for another)
 	@ganpipe ui --port $(PORT)
 
+demo: setup  ## Open the page on which to draw, explore and inspect, on http://127.0.0.1:7860 (PORT=... for another)
+	@ganpipe serve --port $(if $(filter file,$(origin PORT)),7860,$(PORT))
+
 lock: setup  ## Renew requirements.lock from pyproject.toml
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --extra pipeline --extra dev --extra ray --extra onnx --upgrade --output-file requirements.lock pyproject.toml
+	  --extra pipeline --extra dev --extra ray --extra onnx --extra demo --upgrade --output-file requirements.lock pyproject.toml
+
+graph: setup  ## Write into dvc.yaml, and those of the studies, what their code depends on
+	@python ci/graph.py
 
 sync: setup  ## Bring MLflow up to date: what it could not take, what DVC brought back from its cache
 	@ganpipe sync

@@ -1,9 +1,13 @@
-"""Look at what the GAN has learned, and whether by heart: plots/analyse/, metrics/analyse.json."""
+"""Look at what the GAN has learned, and whether by heart: plots/analyse/, metrics/analyse.json.
 
+It was trained on the corpus that is the first argument, or data/processed, made of the raw one that is the second.
+"""
+
+import sys
 from pathlib import Path
 
-from ganpipe.analysis.params import AnalyseParams
-from ganpipe.analysis.report import analyse, held_out, save
+from ganpipe.analysis.params import Analysing
+from ganpipe.analysis.report import analyse
 from ganpipe.corpus.shards import Images
 from ganpipe.errors import entry
 from ganpipe.files import write_json
@@ -18,14 +22,15 @@ WEIGHTS = Path("models/gan")
 
 @entry
 def main() -> None:
-    params = load_params(AnalyseParams, "analyse")
-    corpus, tests = Images(Path("data/processed")), held_out(params.held_out, Path("data/evaluation"))
+    params = load_params(Analysing, "analyse")
+    corpus = Images(Path(sys.argv[1] if len(sys.argv) > 1 else "data/processed"))
+    raw = Path(sys.argv[2]) if len(sys.argv) > 2 else None
     checksums = load_config(WEIGHTS)["sha256"]
     inputs = {"processed": corpus.digest, "weights": checksums["generator"]}
     with track("analyse", inputs, parent_of=checksums["discriminator"]) as run:
-        found = analyse(params, WEIGHTS, corpus, tests, choose_device())
+        found = analyse(params, WEIGHTS, corpus, Path("data/evaluation"), choose_device(), raw)
         write_json(Path("metrics/analyse.json"), found.metrics)
-        save(found, Path("plots/analyse"))
+        found.save(Path("plots/analyse"))
         told.analysis(run)
 
 

@@ -5,38 +5,59 @@ from typing import Any
 import pytest
 import yaml
 
-from support.graph import NO_PART_OF_A_RESULT, ROOT, SOURCE, determining, imported_by, settings_read
+from support.graph import (
+    GRAPHS,
+    NO_PART_OF_A_RESULT,
+    ROOT,
+    SOURCE,
+    determining,
+    imported_by,
+    renewed,
+    script_of,
+    settings_read,
+)
 
 STAGES: dict[str, dict[str, Any]] = {
-    name: stage.get("do", stage) for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items()
+    f"{path.parent.relative_to(ROOT)}:{name}": stage.get("do", stage)
+    for path in GRAPHS
+    for name, stage in yaml.safe_load(path.read_text())["stages"].items()
 }
 
 
-def script_of(name: str) -> str:
-    return next(word for word in STAGES[name]["cmd"].split() if word.startswith("stages/"))
+def listed(name: str) -> list[str]:
+    """A stage's deps, those in the project's own folders relative to its root."""
+    return [dep.removeprefix("../../") for dep in STAGES[name]["deps"]]
 
 
 @pytest.mark.parametrize("name", STAGES)
 def test_deps_are_exactly_the_modules_that_determine_the_result(name: str) -> None:
-    listed = {path for path in STAGES[name]["deps"] if path.endswith(".py")}
-    wanted = determining(ROOT / script_of(name))
-    assert listed == wanted, f"missing: {sorted(wanted - listed)}; superfluous: {sorted(listed - wanted)}"
+    code = {path for path in listed(name) if path.endswith(".py")}
+    wanted = determining(ROOT / script_of(STAGES[name]["cmd"]))
+    assert code == wanted, f"missing: {sorted(wanted - code)}; superfluous: {sorted(code - wanted)}; make graph"
 
 
 @pytest.mark.parametrize("name", STAGES)
 def test_params_are_exactly_the_settings_that_are_read(name: str) -> None:
-    assert set(STAGES[name].get("params", [])) == settings_read(ROOT / script_of(name))
+    assert set(STAGES[name].get("params", [])) == settings_read(ROOT / script_of(STAGES[name]["cmd"]))
 
 
 @pytest.mark.parametrize("name", STAGES)
 def test_data_that_the_command_names_is_a_dependency(name: str) -> None:
+    graph = name.partition(":")[0]
+    made = {out for each, stage in STAGES.items() if each.startswith(f"{graph}:") for out in stage.get("outs", ())}
     for word in STAGES[name]["cmd"].split():
-        if word.startswith("data/"):
-            assert word in STAGES[name]["deps"]
+        assert word not in made or word in STAGES[name]["deps"]
+
+
+def test_what_code_and_graph_say_is_written_again_as_it_is() -> None:
+    for path in GRAPHS:
+        assert renewed(path) == path.read_text(), "make graph"
 
 
 def test_every_stage_file_is_used_and_short() -> None:
-    assert {script_of(name) for name in STAGES} == {f"stages/{path.name}" for path in (ROOT / "stages").glob("*.py")}
+    assert {script_of(stage["cmd"]) for stage in STAGES.values()} == {
+        f"stages/{path.name}" for path in (ROOT / "stages").glob("*.py")
+    }
     for path in (ROOT / "stages").glob("*.py"):
         assert len(path.read_text().splitlines()) <= 40, path
 
@@ -54,7 +75,7 @@ ALLOWED = {
     "evaluation": {"corpus", "models"},
     "analysis": {"corpus", "evaluation", "models"},
 }
-TOP = {"cluster", "errors", "files", "intervals", "manifest", "progress", "runtime", "settings"}
+TOP = {"cluster", "errors", "files", "histogram", "intervals", "manifest", "progress", "runtime", "settings"}
 
 
 @pytest.mark.parametrize("package", ALLOWED)

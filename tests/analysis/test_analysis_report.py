@@ -7,8 +7,10 @@ import torch
 from PIL import Image
 
 from ganpipe.analysis import samples
+from ganpipe.analysis.found import Analysis
+from ganpipe.analysis.of_images import held_out
 from ganpipe.analysis.params import AnalyseParams
-from ganpipe.analysis.report import Analysis, analyse, held_out, save
+from ganpipe.analysis.report import analyse
 from ganpipe.corpus.catalogue import find
 from ganpipe.corpus.download import download_entry
 from ganpipe.corpus.shards import Images
@@ -17,7 +19,7 @@ from ganpipe.settings import read_params
 from ganpipe.training.loop import train
 from ganpipe.training.results import save as save_training
 from support.graph import ROOT
-from support.settings import train_params
+from support.settings import digits_corpus, train_params
 
 CPU = torch.device("cpu")
 PARAMS = AnalyseParams.model_validate(
@@ -41,7 +43,8 @@ def weights(corpus: Images) -> Path:
 
 
 def analysed(weights: Path, corpus: Images, labelled: Images | None, **changes: Any) -> Analysis:
-    return analyse(PARAMS.model_copy(update=changes), weights, corpus, labelled, CPU)
+    evaluation = Path("nowhere") if labelled is None else labelled.folder.parent
+    return analyse(PARAMS.model_copy(update=changes), weights, corpus, evaluation, CPU)
 
 
 def test_all_of_it_is_there_and_the_same_again(weights: Path, corpus: Images, labelled: Images) -> None:
@@ -53,7 +56,7 @@ def test_all_of_it_is_there_and_the_same_again(weights: Path, corpus: Images, la
     assert found.pictures["walks"].size == (5 * 65 + 1, 3 * 65 + 1)
     assert 1 <= found.metrics["walk_largest_step"] <= 4  # type: ignore[operator]
     assert found.metrics["held_out"] == "digits"
-    save(found, Path("plots/analyse"))
+    found.save(Path("plots/analyse"))
     with Image.open("plots/analyse/walks.gif") as film:
         assert getattr(film, "n_frames") == 8  # noqa: B009 (five there, three back; only of a film)
     assert len(list(Path("plots/analyse").glob("*.png"))) == 5
@@ -77,12 +80,20 @@ def test_a_generator_that_copies_is_caught_and_one_that_does_not_is_not(
         assert figures["nearer_than_held_out_low"] <= figures["nearer_than_held_out"]  # type: ignore[operator]
 
 
-def test_the_set_that_was_held_out_is_found(labelled: Images) -> None:
-    folder = labelled.folder.parent
-    assert held_out(None, folder) is None
+def test_the_set_that_was_held_out_is_found(labelled: Images, corpus: Images, tmp_path: Path) -> None:
+    def of(name: str | None, corpus: Images = corpus) -> tuple[str, np.ndarray] | None:
+        params = PARAMS.model_copy(update={"held_out": name, "samples": 10})
+        return held_out(params, corpus, labelled.folder.parent, 32, {"corpus": {"resize": "bilinear"}})
+
+    assert of(None) is None
     for name in ("auto", "digits"):
-        found = held_out(name, folder)
+        found = of(name)
         assert found is not None
-        assert found.folder == labelled.folder
+        assert (found[0], found[1].shape) == ("digits", (10, 32, 32, 3))
     with pytest.raises(UserError, match="analyse.held_out is cifar10, but evaluate.datasets has only digits"):
-        held_out("cifar10", folder)
+        of("cifar10")
+    kept = digits_corpus(tmp_path, 20, held_out=4)
+    found = of("auto", kept)
+    assert found is not None
+    assert found[0] == "held_out"
+    np.testing.assert_array_equal(np.unique(found[1], axis=0), np.unique(kept.pixels(kept.rows("held_out")), axis=0))

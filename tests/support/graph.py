@@ -1,8 +1,11 @@
 """Which of the project's modules a stage imports, directly or through others, read from the source."""
 
 import ast
+import re
 from importlib import import_module
 from pathlib import Path
+
+import yaml
 
 from ganpipe.settings import Section
 
@@ -17,6 +20,14 @@ NO_PART_OF_A_RESULT = {
     "src/ganpipe/progress.py",
 }
 NO_PART_OF_A_RESULT |= {path.relative_to(ROOT).as_posix() for path in (SOURCE / "ganpipe/tracking").glob("*.py")}
+
+
+GRAPHS = [ROOT / "dvc.yaml", *sorted(ROOT.glob("studies/*/dvc.yaml"))]
+
+
+def script_of(command: str) -> str:
+    """The stage's script that a command runs, relative to the root."""
+    return next(word for word in command.split() if "stages/" in word).lstrip("./")
 
 
 def imported_by(script: Path) -> set[str]:
@@ -68,6 +79,29 @@ def settings_read(script: Path) -> set[str]:
             partial = model.model_config["extra"] == "ignore"
             found |= {f"{section}.{field}" for field in model.model_fields} if partial else {section}
     return found
+
+
+def renewed(path: Path) -> str:
+    """The text of that dvc.yaml with the deps that hold."""
+    text, up = path.read_text(encoding="utf-8"), "../" * len(path.parent.relative_to(ROOT).parts)
+    for name, stage in yaml.safe_load(text)["stages"].items():
+        inner = stage.get("do", stage)
+        others = [dep for dep in inner.get("deps") or [] if not dep.endswith(".py")]
+        assets = [dep.removeprefix(up) for dep in others if dep.startswith(f"{up}src/")]
+        code = sorted({*determining(ROOT / script_of(inner["cmd"])), *assets}, key=_place)
+        deps = [*(up + each for each in code), *(dep for dep in others if not dep.startswith(f"{up}src/"))]
+        found = re.search(rf"^  {name}:\n.*?^( +)deps:\n((?:\1  - [^\n]*\n)*)", text, re.DOTALL | re.MULTILINE)
+        if found is None:
+            raise ValueError(f"{path}: the stage {name} has no deps, a line each")
+        lines = "".join(f"{found[1]}  - {dep}\n" for dep in deps)
+        text = text[: found.start(2)] + lines + text[found.end(2) :]
+    return text
+
+
+def _place(path: str) -> tuple[bool, bool, str]:
+    """Packages first, then the modules at the top, then the script."""
+    script = path.startswith("stages/")
+    return script, len(path.split("/")) <= 3 and not script, path
 
 
 def _imports(path: Path) -> set[str]:

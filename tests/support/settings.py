@@ -11,7 +11,7 @@ from ganpipe.corpus.params import DownloadParams, PreprocessParams
 from ganpipe.corpus.preprocess import preprocess
 from ganpipe.corpus.shards import Images
 from ganpipe.settings import read_params
-from ganpipe.training.params import TrainParams
+from ganpipe.training.params import TrainParams, TranslateParams
 from support.graph import ROOT
 
 SMALL = {"width": 2, "latent": 8, "steps": 20, "batch_size": 8, "tick": 4, "sample_every": 10, "precision": "fp32"}
@@ -34,8 +34,20 @@ def preprocess_params(**changes: Any) -> PreprocessParams:
     return PreprocessParams.model_validate({**read_params(ROOT / "params.yaml")["preprocess"], **changes})
 
 
-def digits_corpus(folder: Path, count: int = 200) -> Images:
+def digits_corpus(folder: Path, count: int = 200, **changes: Any) -> Images:
     """The first digits as the train stage gets them: 32x32, in a seeded order."""
     download_entry(find("digits"), folder / "raw")
-    preprocess(preprocess_params(), Images(folder / "raw"), np.arange(count), folder / "processed")
+    preprocess(preprocess_params(**changes), Images(folder / "raw"), np.arange(count), folder / "processed")
     return Images(folder / "processed")
+
+
+def study_params(name: str, **changes: Any) -> TrainParams:
+    """The training settings of a study, with `changes`."""
+    return TrainParams.model_validate({**read_params(ROOT / f"studies/{name}/params.yaml")["train"], **changes})
+
+
+def translate_params(**changes: Any) -> TranslateParams:
+    """Those of facades, tiny, with `changes`."""
+    small = {"network": "pix2pix128", "width": 2, "enlarged": 143, "steps": 6, "batch_size": 2, "tick": 2}
+    settings = {**read_params(ROOT / "studies/facades/params.yaml")["train"], **small}
+    return TranslateParams.model_validate({**settings, "sample_every": 4, "precision": "fp32", **changes})

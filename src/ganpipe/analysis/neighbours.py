@@ -11,6 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganpipe.evaluation.features import Levers, extract, scale
+from ganpipe.models.dcgan import Discriminator
+
 ROWS = 4096  # of the training images' features, compared at a time
 DRAWS = 1000  # of the bootstrap
 
@@ -20,6 +23,16 @@ class Nearest(NamedTuple):
 
     row: np.ndarray
     distance: np.ndarray
+
+
+def nearest_images(
+    discriminator: Discriminator, training: np.ndarray, others: dict[str, np.ndarray], device: torch.device
+) -> dict[str, Nearest]:
+    """The nearest of the `training` images to each image of the others, by name; all uint8 (N, H, W, 3)."""
+    known = extract(discriminator, training, device, "features, training", Levers(half=True))
+    compared = {name: extract(discriminator, images, device, f"features, {name}") for name, images in others.items()}
+    scale(known, list(compared.values()), "standardised")
+    return {name: nearest(features, known) for name, features in compared.items()}
 
 
 def nearest(samples: Tensor, training: Tensor) -> Nearest:

@@ -1,96 +1,54 @@
-"""What a trained GAN shows beside its accuracy: figures, and pictures to look at."""
+"""Of a generator of images from noise: walks, neighbours, filters, and whether it has learned by heart."""
 
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
-from ganpipe import files
 from ganpipe.analysis import samples
+from ganpipe.analysis.found import Analysis
 from ganpipe.analysis.guided import guided, strongest
-from ganpipe.analysis.neighbours import nearer_share, nearest
+from ganpipe.analysis.neighbours import nearer_share, nearest_images
 from ganpipe.analysis.params import AnalyseParams
+from ganpipe.analysis.told_apart import told_apart
 from ganpipe.analysis.walk import between, largest_step
 from ganpipe.corpus.images import grid
 from ganpipe.corpus.shards import Images
 from ganpipe.errors import UserError
-from ganpipe.evaluation.features import Levers, extract, scale
 from ganpipe.evaluation.report import untrained
-from ganpipe.models.dcgan import Discriminator
-from ganpipe.models.store import Sampler, load_config, load_discriminator, load_generator
-from ganpipe.runtime import keep_freed_memory, mix_seed
+from ganpipe.models.dcgan import ARCHITECTURES, Discriminator
+from ganpipe.models.store import Sampler, kept_folders, load_config, load_discriminator, load_generator
+from ganpipe.runtime import mix_seed
 
-WALKS, SAMPLES, TRUNCATED, HELD_OUT = range(4)  # independent streams under a seed
+WALKS, SAMPLES, TRUNCATED, HELD_OUT, TOLD_APART = range(5)  # independent streams under a seed
 AUTO = "auto"
 MOST = 50_000  # training images that are compared and searched
 SHOWN, FAVOURITES = 12, 4  # samples with their neighbours; images that excite a filter
-ENLARGED, FRAME = 2, 120  # times, of every picture; milliseconds, of the film
+ENLARGED = 2  # times, of every picture
 
 
-@dataclass
-class Analysis:
-    """Flat `metrics`, pictures by name, and the frames of the walks' film."""
-
-    metrics: dict[str, float | str | int] = field(default_factory=dict)
-    pictures: dict[str, Image.Image] = field(default_factory=dict)
-    film: list[Image.Image] = field(default_factory=list)
-
-
-def analyse(
-    params: AnalyseParams, weights: Path, corpus: Images, labelled: Images | None, device: torch.device
-) -> Analysis:
-    """Look at the GAN in `weights`, which was trained on `corpus`, without having seen the tests of `labelled`."""
-    keep_freed_memory()
-    generator, discriminator, config = (
-        load_generator(weights, device),
-        load_discriminator(weights, device),
-        load_config(weights),
-    )
+def of_images(params: AnalyseParams, weights: Path, corpus: Images, evaluation: Path, device: torch.device) -> Analysis:
+    """Look at the GAN in `weights`, which was trained on `corpus`."""
+    generator, config = load_generator(weights, device), load_config(weights)
     distribution = config["train"]["noise"]
     found = Analysis()
     if params.walks:
         _walks(found, params, generator, distribution, device)
     if params.truncations:
         _truncated(found, params, generator, distribution, device)
-    rows = np.sort(np.random.default_rng([params.seed, HELD_OUT]).permutation(len(corpus))[:MOST])
-    training = corpus.pixels(rows)
-    if params.samples:
-        z = samples.noise(params.samples, generator.latent, distribution, mix_seed(params.seed, SAMPLES))
-        made = samples.drawn(generator, z, device)
-        tests = None
-        if labelled is not None:
-            chosen = np.random.default_rng([params.seed, HELD_OUT]).permutation(labelled.rows("test"))[: params.samples]
-            squares = labelled.squares(np.sort(chosen), discriminator.table.size, config["corpus"]["resize"])
-            tests, found.metrics["held_out"] = np.concatenate(list(squares)), labelled.name
-        _neighbours(found, discriminator, made, training, tests, params.seed, device)
+    if params.classifier is not None:
+        z = samples.noise(params.samples, generator.latent, distribution, mix_seed(params.seed, TOLD_APART))
+        told_apart(
+            found, samples.drawn(generator, z, device), params.classifier, evaluation, corpus, params.seed, device
+        )
+    if params.samples and (config["discriminator"]["architecture"] in ARCHITECTURES):
+        _compared(found, params, weights, corpus, evaluation, device)
     if params.filters:
+        discriminator = load_discriminator(weights, device)
         networks = {"trained": discriminator, "untrained": untrained(discriminator, params.seed, corpus, device)}
-        _filters(found, params.filters, networks, training, device)
+        _filters(found, params.filters, networks, _some(params, corpus), device)
     return found
-
-
-def held_out(name: str | None, folder: Path) -> Images | None:
-    """The evaluation set of that name in `folder`, of `auto` the first by name; UserError where there is none."""
-    there = sorted(path.parent.name for path in folder.glob("*/manifest.json"))
-    if name is None or (name == AUTO and not there):
-        return None
-    if name != AUTO and name not in there:
-        raise UserError(f"analyse.held_out is {name}, but evaluate.datasets has only {', '.join(there)}")
-    return Images(folder / (there[0] if name == AUTO else name))
-
-
-def save(found: Analysis, folder: Path) -> None:
-    """Write the pictures and the film."""
-    with files.atomic_folder(folder) as draft:
-        for name, picture in found.pictures.items():
-            picture.save(draft / f"{name}.png")
-        if found.film:
-            there_and_back = [*found.film, *found.film[-2:0:-1]]
-            there_and_back[0].save(
-                draft / "walks.gif", save_all=True, append_images=there_and_back[1:], duration=FRAME, loop=0
-            )
 
 
 def _walks(found: Analysis, params: AnalyseParams, generator: Sampler, distribution: str, device: torch.device) -> None:
@@ -117,35 +75,74 @@ def _truncated(
     found.pictures["truncation"] = grid(images, SHOWN, ENLARGED)
 
 
-def _neighbours(
-    found: Analysis,
-    discriminator: Discriminator,
-    made: np.ndarray,
-    training: np.ndarray,
-    tests: np.ndarray | None,
-    seed: int,
-    device: torch.device,
+def _compared(
+    found: Analysis, params: AnalyseParams, weights: Path, corpus: Images, evaluation: Path, device: torch.device
 ) -> None:
     """Samples over their nearest training images, the nearest pairs first; and whether they are nearer than others."""
-    known = extract(discriminator, training, device, "features, training", Levers(half=True))
-    compared = [extract(discriminator, made, device, "features, samples")]
-    if tests is not None:
-        compared.append(extract(discriminator, tests, device, "features, held out"))
-    scale(known, compared, "standardised")
-    near = [nearest(features, known) for features in compared]
-    first = np.argsort(near[0].distance, kind="stable")[:SHOWN]
-    found.pictures["neighbours"] = grid(
-        np.concatenate([made[first], training[near[0].row[first]]]), len(first), ENLARGED
+    discriminator, config = load_discriminator(weights, device), load_config(weights)
+    training = _some(params, corpus)
+    z = samples.noise(
+        params.samples, config["generator"]["latent"], config["train"]["noise"], mix_seed(params.seed, SAMPLES)
     )
-    found.metrics["nearest_median"] = float(np.median(near[0].distance))
-    if tests is not None:
-        share, low, high = nearer_share(near[0].distance, near[1].distance, seed)
-        found.metrics |= {
-            "nearest_median_held_out": float(np.median(near[1].distance)),
-            "nearer_than_held_out": share,
-            "nearer_than_held_out_low": low,
-            "nearer_than_held_out_high": high,
-        }
+    made = samples.drawn(load_generator(weights, device), z, device)
+    others = {"samples": made}
+    if (tests := held_out(params, corpus, evaluation, discriminator.table.size, config)) is not None:
+        found.metrics["held_out"], others["held out"] = tests
+    earlier = kept_folders(weights) if params.by_step else {}
+    for step, folder in earlier.items():
+        others[f"after {step:,} steps"] = samples.drawn(load_generator(folder, device), z, device)
+    near = nearest_images(discriminator, training, others, device)
+    first = np.argsort(near["samples"].distance, kind="stable")[:SHOWN]
+    found.pictures["neighbours"] = grid(
+        np.concatenate([made[first], training[near["samples"].row[first]]]), len(first), ENLARGED
+    )
+    found.metrics["nearest_median"] = float(np.median(near["samples"].distance))
+    if tests is None:
+        return
+    found.metrics["nearest_median_held_out"] = float(np.median(near["held out"].distance))
+    steps = {**{step: near[f"after {step:,} steps"] for step in earlier}, config["train"]["steps"]: near["samples"]}
+    shares = {step: nearer_share(each.distance, near["held out"].distance, params.seed) for step, each in steps.items()}
+    figures = ("nearer_than_held_out", "nearer_than_held_out_low", "nearer_than_held_out_high")
+    found.metrics |= dict(zip(figures, shares[config["train"]["steps"]], strict=True))
+    if earlier:
+        lines = [",".join(("step", *figures)), *(f"{step},{','.join(map(repr, row))}" for step, row in shares.items())]
+        found.tables["by_step"] = "\n".join(lines) + "\n"
+    by_heart = [step for step, (_, low, _) in shares.items() if low > 0.5]
+    if by_heart:
+        found.metrics["by_heart_since"] = by_heart[0]
+        print(
+            f"warning: after {by_heart[0]:,} steps samples lie nearer to the training images than images do that the "
+            "training did not see: it has learned by heart",
+            flush=True,
+        )
+
+
+def held_out(
+    params: AnalyseParams, corpus: Images, evaluation: Path, side: int, config: dict[str, Any]
+) -> tuple[str, np.ndarray] | None:
+    """Images that the training did not see, uint8 (n, side, side, 3), and what they are called; at most as many as the
+    samples. None where there are none; a UserError where the set that is named is not there.
+    """
+    source = np.random.default_rng([params.seed, HELD_OUT])
+    own = [name for name in corpus.splits if name != "train"]
+    if params.held_out == AUTO and own:
+        rows = np.sort(source.permutation(corpus.rows(own[0]))[: params.samples])
+        return own[0], corpus.pixels(rows)
+    there = sorted(path.parent.name for path in evaluation.glob("*/manifest.json"))
+    if params.held_out is None or (params.held_out == AUTO and not there):
+        return None
+    if params.held_out != AUTO and params.held_out not in there:
+        names = ", ".join(there) or "none"
+        raise UserError(f"analyse.held_out is {params.held_out}, but evaluate.datasets has only {names}")
+    labelled = Images(evaluation / (there[0] if params.held_out == AUTO else params.held_out))
+    rows = np.sort(source.permutation(labelled.rows("test"))[: params.samples])
+    return labelled.name, np.concatenate(list(labelled.squares(rows, side, config["corpus"]["resize"])))
+
+
+def _some(params: AnalyseParams, corpus: Images) -> np.ndarray:
+    """Training images, at most MOST."""
+    rows = np.random.default_rng([params.seed, HELD_OUT]).permutation(corpus.rows("train"))[:MOST]
+    return corpus.pixels(np.sort(rows))
 
 
 def _filters(

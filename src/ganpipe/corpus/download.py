@@ -11,7 +11,7 @@ import numpy as np
 
 from ganpipe import files
 from ganpipe.corpus import address, catalogue, fetch, shards, sources, stores
-from ganpipe.corpus.entry import Archive, Arrays, Bundled, Entry, File, Files, InMirror, NpmPackage, Pictures
+from ganpipe.corpus.entry import Archive, Arrays, Bundled, Entry, File, Files, InMirror, NpmPackage, Numbers, Pictures
 from ganpipe.corpus.http import FetchError
 from ganpipe.corpus.pack import pack, pack_folder
 from ganpipe.corpus.params import DownloadParams
@@ -20,6 +20,7 @@ from ganpipe.corpus.unpack import BadArchive
 from ganpipe.errors import UserError
 
 ROWS = 10_000  # images written at a time
+NUMBERS_SEED = 0
 FORMS = {
     "archive": "a tar or zip archive",
     "webdataset": "WebDataset's .tar shards",
@@ -100,10 +101,12 @@ def _read(form: str, paths: list[Path], where: str, scratch: Path) -> Source:
     return sources.lmdb(paths[0], scratch) if form == "lmdb" else sources.archive(paths[0], scratch)
 
 
-def download_entry(entry: Entry | Pictures, out: Path, detector: str | None = None) -> dict[str, float]:
+def download_entry(entry: Entry | Pictures | Numbers, out: Path, detector: str | None = None) -> dict[str, float]:
     """Fill `out` with a set of the catalogue, from the first of its sources that yields the published content."""
     if isinstance(entry, Pictures):
         return _download_pictures(entry, out, detector)
+    if isinstance(entry, Numbers):
+        return _draw_numbers(entry, out)
     if detector is not None:
         raise UserError(f"download.faces is {detector}, but {entry.name} comes as small pixels: set it to null")
     images, labels = _acquire(entry)
@@ -121,6 +124,14 @@ def download_entry(entry: Entry | Pictures, out: Path, detector: str | None = No
         batches = (images[start : start + ROWS] for start in range(0, len(images), ROWS))
         shards.write_pixels(draft, batches, len(images), labels, about)
     return {"images": len(images), "rejected": 0}
+
+
+def _draw_numbers(entry: Numbers, out: Path) -> dict[str, float]:
+    drawn = np.random.default_rng(NUMBERS_SEED).normal(entry.mean, entry.deviation, (entry.count, 1))
+    about = {key: getattr(entry, key) for key in ("name", "title", "licence", "citation", "mean", "deviation")}
+    with files.atomic_folder(out) as draft:
+        shards.write_numbers(draft, drawn.astype(np.float32), about)
+    return {"numbers": entry.count}
 
 
 def downloads() -> Path:

@@ -1,4 +1,4 @@
-"""What the catalogue says of a set: two kinds of entries, and the kinds of sources that they come from."""
+"""What the catalogue says of a set: the kinds of entries, and the kinds of sources that they come from."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,6 +59,20 @@ class Entry:
     splits: dict[str, tuple[int, int]]
     sources: tuple[Archive | NpmPackage | Bundled, ...]
     content: str | None  # sha256 of the images' bytes followed by the labels as bytes; None if nobody here has them yet
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """No images but draws of a normal distribution, made here: what a generator of numbers is to learn."""
+
+    name: str
+    title: str
+    homepage: str
+    licence: str
+    citation: str
+    mean: float
+    deviation: float
+    count: int
 
 
 @dataclass(frozen=True)

@@ -153,8 +153,14 @@ def _resized(
     return image.transform(size, Image.Transform.EXTENT, box, Image.Resampling.BILINEAR)
 
 
+def grey(images: np.ndarray) -> np.ndarray:
+    """The luminance of uint8 (N, H, W, 3), as Pillow weighs it: uint8 (N, H, W, 1)."""
+    weighted = images.astype(np.uint32) @ np.array([19595, 38470, 7471], np.uint32)
+    return ((weighted + 0x8000) >> 16).astype(np.uint8)[..., None]
+
+
 def grid(images: np.ndarray, columns: int, scale: int = 1, gap: int = 1) -> Image.Image:
-    """uint8 (N, H, W, 3) as one picture, row by row, enlarged by a whole factor, on white."""
+    """uint8 (N, H, W, 3), or grey (N, H, W, 1), as one picture, row by row, enlarged by a whole factor, on white."""
     count, high, wide, _ = images.shape
     rows = -(-count // columns)
     high, wide = high * scale + gap, wide * scale + gap

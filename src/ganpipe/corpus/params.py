@@ -1,9 +1,9 @@
 """Settings of `download`, `evaluation_sets` and `preprocess`."""
 
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from ganpipe.settings import Section
 
@@ -51,9 +51,21 @@ class PreprocessParams(Section):
     resize: Literal["bilinear", "antialias"] = Field(
         description="shorter side to `side`: `bilinear` reads four pixels each, as the paper did; `antialias` averages"
     )
-    crop: Literal["center", "faces", "none"] = Field(
-        description="what of an image: the centre, a square around each face, or all of it, squeezed to a square"
+    crop: Literal["center", "faces", "none", "pairs"] = Field(
+        description="what of an image: the centre, a square around each face, or all of it, squeezed to a square; "
+        "pairs: its left and its right half, each squeezed, as six channels"
     )
     margin: float = Field(ge=0, le=2, description="around a face, as a share of its box, on each side")
     smallest_face: int = Field(ge=1, description="side of the smallest faces that are taken, in pixels of the image")
-    seed: int = Field(ge=0, description="of the order of the images")
+    grey: bool = Field(description="one channel, the luminance, instead of three")
+    classes: list[str] = Field(description="only images of these classes of the set; []: of all")
+    held_out: Annotated[int, Field(ge=0)] | list[str] = Field(
+        description="what the training does not see: so many images, drawn; or the set's splits of these names"
+    )
+    seed: int = Field(ge=0, description="of the order of the images, and of those held out")
+
+    @model_validator(mode="after")
+    def _in_colour(self) -> "PreprocessParams":
+        if self.grey and self.crop == "pairs":
+            raise ValueError("grey is true, but pairs are in colour: set it to false")
+        return self

@@ -1,9 +1,10 @@
-"""The two containers that images are held in between stages.
+"""The containers that images are held in between stages.
 
 Pixels: `images-00000.npy`, ... uint8 NHWC, memory-mapped, with `labels.npy` where there are labels.
 Encoded: `shard-00000.tar`, ... in the WebDataset convention (`key.jpg`, `key.json`, `key.cls`), holding original bytes,
 with `index.npy`, the place of each image's bytes.
-Beside either, `manifest.json` says what is inside: counts, shapes, checksums, splits, classes, licence, rejects.
+Numbers: `numbers-00000.npy`, ... float32 (n, 1), of a distribution instead of images.
+Beside each, `manifest.json` says what is inside: counts, shapes, checksums, splits, classes, licence, rejects.
 """
 
 import io
@@ -35,7 +36,24 @@ INDEX = np.dtype([("shard", "<u4"), ("length", "<u4"), ("offset", "<u8")])
 def write_pixels(
     folder: Path, batches: Iterable[np.ndarray], count: int, labels: np.ndarray | None, about: dict[str, Any]
 ) -> None:
-    """Write `count` images, given as uint8 (n, H, W, 3) batches, as pixel shards with their manifest."""
+    """Write `count` images, given as uint8 (n, H, W, C) batches, as pixel shards with their manifest."""
+    _write_arrays(folder, batches, count, labels, about, ("pixels", "images", "uint8"))
+
+
+def write_numbers(folder: Path, numbers: np.ndarray, about: dict[str, Any]) -> None:
+    """Write float32 (N, 1) with its manifest."""
+    _write_arrays(folder, [numbers], len(numbers), None, about, ("numbers", "numbers", "float32"))
+
+
+def _write_arrays(
+    folder: Path,
+    batches: Iterable[np.ndarray],
+    count: int,
+    labels: np.ndarray | None,
+    about: dict[str, Any],
+    form: tuple[str, str, str],
+) -> None:
+    container, stem, dtype = form
     shards: list[dict[str, Any]] = []
     shape: tuple[int, ...] = ()
     waiting: list[np.ndarray] = []
@@ -45,8 +63,8 @@ def write_pixels(
         nonlocal waiting, held, written
         whole = np.concatenate(waiting)
         # Written, not mapped: on a full disk a write fails with an error, a mapped page with the process's death.
-        files.save_array(folder / f"images-{len(shards):05}.npy", whole[:rows])
-        shards.append({"file": f"images-{len(shards):05}.npy", "rows": rows})
+        files.save_array(folder / f"{stem}-{len(shards):05}.npy", whole[:rows])
+        shards.append({"file": f"{stem}-{len(shards):05}.npy", "rows": rows})
         waiting, held, written = [whole[rows:]], held - rows, written + rows
 
     for batch in batches:
@@ -55,7 +73,7 @@ def write_pixels(
         shape = batch.shape[1:]
         waiting.append(batch)
         held += len(batch)
-        rows = max(1, SHARD_BYTES // math.prod(shape))
+        rows = max(1, SHARD_BYTES // (math.prod(shape) * batch.itemsize))
         while held >= rows:
             flush(rows)
     if held:
@@ -67,7 +85,7 @@ def write_pixels(
         files.save_array(folder / "labels.npy", labels)
     _write_manifest(
         folder,
-        {"container": "pixels", "count": count, "shape": [count, *shape], "dtype": "uint8"},
+        {"container": container, "count": count, "shape": [count, *shape], "dtype": dtype},
         shards,
         extra,
         about,
@@ -136,7 +154,7 @@ class Images:
         self.classes: list[str] = self.manifest.get("classes", [])
         # Absolute, for a worker on another machine has another current folder.
         self._files = [folder.absolute() / shard["file"] for shard in self.manifest["shards"]]
-        if self.manifest["container"] == "pixels":
+        if self.manifest["container"] in ("pixels", "numbers"):
             self._arrays = [np.load(path, mmap_mode="r") for path in self._files]
             self._starts = np.cumsum([0] + [len(array) for array in self._arrays])
         else:
@@ -166,17 +184,21 @@ class Images:
 
     def labels(self, split: str) -> np.ndarray:
         """The labels of a split, int64; a UserError where the set has none."""
+        return self.labels_at(self.rows(split))
+
+    def labels_at(self, indices: np.ndarray) -> np.ndarray:
+        """The labels at `indices`, int64, likewise."""
         path = self.folder / "labels.npy"
         if not path.exists():
             raise UserError(f"{self.folder} has no labels, so nothing can be evaluated on it: choose a labelled set")
-        return np.load(path).astype(np.int64)[self.rows(split)]
+        return np.load(path).astype(np.int64)[indices]
 
     def pixels(self, indices: np.ndarray) -> np.ndarray:
-        """The images at `indices` as they are held, uint8 (n, H, W, 3); of the pixel container only."""
+        """The images at `indices` as they are held, uint8 (n, H, W, C); numbers float32 (n, 1). Of no encoded ones."""
         if len(self._arrays) == 1:
             return self._arrays[0][indices]
         shard = np.searchsorted(self._starts, indices, side="right") - 1
-        out = np.empty((len(indices), *self._arrays[0].shape[1:]), np.uint8)
+        out = np.empty((len(indices), *self._arrays[0].shape[1:]), self._arrays[0].dtype)
         for number in np.unique(shard):
             here = shard == number
             out[here] = self._arrays[number][indices[here] - self._starts[number]]

@@ -181,5 +181,6 @@ def untrained(trained: Discriminator, seed: int, corpus: Images, device: torch.d
     network = Discriminator(**trained.config)
     initialise(network, torch.Generator().manual_seed(mix_seed(seed)))
     fold(network)
-    freeze_on(place(network, device), len(corpus), corpus.pixels, device)
+    rows = corpus.rows("train")
+    freeze_on(place(network, device), len(rows), lambda chosen: corpus.pixels(rows[chosen]), device)
     return network

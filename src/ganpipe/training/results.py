@@ -18,7 +18,9 @@ def save(trained: Trained, params: Training, images: Images, out: Path) -> str:
         for step, picture in trained.samples.items():
             shutil.copyfile(picture, draft / "samples" / f"step-{step:09}.png")
         shutil.copyfile(trained.samples[params.steps], draft / "samples.png")
-        corpus = {**images.manifest["corpus"], "images": len(images), "resize": images.manifest.get("resize")}
+        manifest = images.manifest
+        origin = manifest.get("corpus") or {key: manifest[key] for key in ("name", "title", "licence")}
+        corpus = {**origin, "images": len(images.rows("train")), "resize": manifest.get("resize")}
         about = {"train": params.model_dump(), "precision": trained.precision, "corpus": corpus}
         for step, path in trained.kept.items():  # one at a time: there may be many
             save_gan(draft / KEPT / f"step-{step:09}", kept.frozen(path, trained.networks), {**about, "step": step})

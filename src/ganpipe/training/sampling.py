@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 from ganpipe.corpus.images import grid
 from ganpipe.corpus.shards import Images
 from ganpipe.errors import UserError
+from ganpipe.histogram import histogram
 from ganpipe.models.dcgan import Discriminator, Generator, fold, place
 from ganpipe.models.mlp import PERCEPTRONS, PerceptronDiscriminator, PerceptronGenerator
 from ganpipe.models.networks import DISCRIMINATOR, GENERATOR, Networks, initialise
@@ -20,7 +21,6 @@ from ganpipe.training import health
 from ganpipe.training.augment import augment, rotated
 from ganpipe.training.batches import FREEZING, SAMPLES, WEIGHTS, Batch, Batches, noise
 from ganpipe.training.curves import Row
-from ganpipe.training.histogram import histogram
 from ganpipe.training.params import TrainParams
 from ganpipe.training.regularisers import squared_gradient, unit_gradient
 from ganpipe.training.step import Seen, Step

@@ -1,0 +1,54 @@
+"""Of a generator of images: what it forgets, and what its noise adds up to, by attributes or by samples picked by hand.
+
+Files name samples by their numbers, those of `ganpipe sample --count CANDIDATES --seed SEED`.
+"""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ganpipe.analysis import attributes, boxes, concepts, labels, samples
+from ganpipe.analysis.arithmetic import arithmetic
+from ganpipe.analysis.forget import forget
+from ganpipe.analysis.found import Analysis
+from ganpipe.analysis.params import ConceptsParams
+from ganpipe.corpus.shards import Images
+from ganpipe.errors import UserError
+from ganpipe.models.store import load_config, load_discriminator, load_generator
+from ganpipe.runtime import mix_seed
+
+OTHERS, KNOWN = 100, 101  # streams under the seed, beside those of `of_images`
+BASES = 5  # z that arithmetic's turns are tried on
+MORE = 64  # z that attributes' directions are tried on
+
+
+def of_concepts(
+    found: Analysis, params: ConceptsParams, weights: Path, corpus: Images, raw: Path | None, device: torch.device
+) -> None:
+    """Add what the settings ask for. `raw` is the folder that the corpus was made of: attributes are read there."""
+    generator, distribution = load_generator(weights, device), load_config(weights)["train"]["noise"]
+    z = samples.noise(params.candidates, generator.latent, distribution, params.seed)
+    others = samples.noise(MORE, generator.latent, distribution, mix_seed(params.seed, OTHERS))
+    if params.forget is not None:
+        some = z[: params.forget_samples]
+        if params.forget in boxes.DETECTORS:
+            find = partial(boxes.find, what=params.forget)
+            forget(found, generator, some, find(samples.drawn(generator, some, device)), params.seed, device, find)
+        else:
+            held = boxes.read("analyse.forget", Path(params.forget), len(some), generator.table.size)
+            forget(found, generator, some, held, params.seed, device)
+    scores: dict[str, np.ndarray] = {}
+    if params.attributes:
+        if raw is None:
+            raise UserError("analyse.attributes names some, but this study does not say where their images came from")
+        rows = np.random.default_rng([params.seed, KNOWN]).permutation(corpus.rows("train"))[: params.labelled]
+        facts = labels.facts(corpus, Images(raw), rows)
+        known = {name: labels.truth(labels.parse(name), facts) for name in params.attributes}
+        judge = attributes.learn(load_discriminator(weights, device), corpus.pixels(rows), known, params.seed, device)
+        scores = attributes.attributes(found, generator, judge, z, others, params.stops, params.reach, device)
+    if params.concepts is not None:
+        asked = concepts.read("analyse.concepts", Path(params.concepts), params.candidates)
+        picked = attributes.exemplars(asked.concepts, scores)
+        arithmetic(found, generator, z, others[:BASES], asked, picked, params.stops, params.seed, device)

@@ -1,0 +1,42 @@
+"""What samples show, told by a classifier that was trained on labels: whether what was learned is what was shown."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ganpipe.analysis.found import Analysis
+from ganpipe.corpus.shards import Images
+from ganpipe.errors import UserError
+from ganpipe.evaluation import classifier
+from ganpipe.evaluation.supervised import predict
+from ganpipe.intervals import wilson
+from ganpipe.runtime import choose_precision
+
+WIDTH, STEPS = 16, 2000  # of the classifier
+
+
+def told_apart(
+    found: Analysis, made: np.ndarray, name: str, evaluation: Path, corpus: Images, seed: int, device: torch.device
+) -> None:
+    """Add the share of samples, uint8 (n, S, S, 1 or 3), that are called one of the classes that were trained on.
+
+    The classifier is trained on the set of that name below `evaluation`; beside the share stands what it gets right of
+    that set's test images. A UserError where there is no such set.
+    """
+    if not (evaluation / name / "manifest.json").is_file():
+        raise UserError(f"analyse.classifier is {name}, but evaluate.datasets does not name it")
+    labelled = Images(evaluation / name)
+    trained = classifier.train(labelled, WIDTH, STEPS, seed, device)
+    if trained.accuracy is not None:
+        found.metrics["classifier_accuracy"] = trained.accuracy
+    colour = np.broadcast_to(made, (*made.shape[:3], 3))
+    numbers = np.unique(labelled.labels("train"))
+    called = numbers[predict(trained.network, choose_precision("auto", device), np.ascontiguousarray(colour), device)]
+    for number in numbers.tolist():
+        found.metrics[f"called_{labelled.classes[number]}"] = float((called == number).mean())
+    wanted = [labelled.classes.index(each) for each in corpus.manifest.get("trained_classes", [])]
+    if wanted:
+        share = float(np.isin(called, wanted).mean())
+        low, high = wilson(share, len(called))
+        found.metrics |= {"called_as_trained": share, "called_as_trained_low": low, "called_as_trained_high": high}
