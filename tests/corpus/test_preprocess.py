@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -123,3 +123,84 @@ def test_without_a_crop_all_of_an_image_is_squeezed(container: str) -> None:
     found = Images(Path("out")).pixels(np.arange(len(KEPT)))
     assert (found == expected).all()
     assert np.corrcoef(found.ravel(), np.stack([np.asarray(image) for image in resized]).ravel())[0, 1] > 0.5
+
+
+CLASSES = ["car", "cat", "dog"]
+LABELS = np.arange(30) % 3
+
+
+def labelled(container: str = "pixels") -> Images:
+    folder = Path(f"labelled-{container}")
+    folder.mkdir()
+    splits = {"train": [0, 20], "val": [20, 26], "test": [26, 30]}
+    about = {"name": "noise", "title": "Noise", "licence": "none", "classes": CLASSES, "splits": splits}
+    if container == "pixels":
+        write_pixels(folder, [PIXELS], len(PIXELS), LABELS, about)
+    else:
+        numbered = zip(PIXELS, LABELS.tolist(), strict=True)
+        write_encoded(folder, (("png", encode(image), {}, label) for image, label in numbered), about)
+    return Images(folder)
+
+
+def made(images: Images, **changes: Any) -> Images:
+    preprocess(preprocess_params(**{"side": 8, **changes}), images, images.rows("train"), Path("out"))
+    return Images(Path("out"))
+
+
+def origin(images: Images, split: str) -> list[int]:
+    rows: list[int] = np.load(images.folder / "order.npy")[images.rows(split)].tolist()
+    return rows
+
+
+def test_only_the_named_classes_are_taken() -> None:
+    found = made(labelled(), classes=["cat", "dog"], held_out=["val"])
+    assert sorted(origin(found, "train")) == [row for row in range(20) if row % 3]
+    assert origin(found, "val") == [row for row in range(20, 26) if row % 3]
+    assert found.manifest["trained_classes"] == ["cat", "dog"]
+    with pytest.raises(UserError, match=r"preprocess.classes names cow, but the classes are car, cat, dog"):
+        made(Images(Path("labelled-pixels")), classes=["cow"])
+
+
+@pytest.mark.parametrize("count", [0, 1, 7])
+def test_so_many_are_drawn_to_be_held_out(count: int) -> None:
+    found = made(labelled(), held_out=count)
+    assert len(origin(found, "train")) == 20 - count
+    together = [row for split in found.splits for row in origin(found, split)]
+    assert sorted(together) == list(range(20))
+    assert ("held_out" in found.splits) == (count > 0)
+
+
+def test_splits_of_the_set_are_held_out_in_their_order() -> None:
+    found = made(labelled(), held_out=["val", "test"])
+    assert origin(found, "val") == list(range(20, 26))
+    assert origin(found, "test") == list(range(26, 30))
+    assert list(found.splits) == ["train", "val", "test"]
+    with pytest.raises(UserError, match="names valid, but the splits to hold out are val, test"):
+        made(Images(Path("labelled-pixels")), held_out=["valid"])
+
+
+def test_something_is_left_to_train_on() -> None:
+    with pytest.raises(UserError, match="preprocess.held_out is 20, of 20 images"):
+        made(labelled(), held_out=20)
+
+
+@pytest.mark.parametrize("container", ["pixels", "encoded"])
+def test_a_pair_is_its_left_half_and_then_its_right_one(container: str) -> None:
+    found = made(labelled(container), crop="pairs")
+    for row, image in zip(origin(found, "train"), found.pixels(found.rows("train")), strict=True):
+        halves = [(0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)]
+        both = [square(Image.fromarray(PIXELS[row]), 8, "bilinear", half) for half in halves]
+        np.testing.assert_array_equal(image, np.concatenate(both, axis=2))
+
+
+def test_grey_is_pillows() -> None:
+    found = made(labelled(), grey=True)
+    assert found.manifest["shape"][1:] == [8, 8, 1]
+    for row, image in zip(origin(found, "train"), found.pixels(found.rows("train")), strict=True):
+        expected = Image.fromarray(square(Image.fromarray(PIXELS[row]), 8, "bilinear")).convert("L")
+        np.testing.assert_array_equal(image[..., 0], expected)
+
+
+def test_pairs_are_in_colour() -> None:
+    with pytest.raises(ValueError, match="grey is true, but pairs are in colour"):
+        preprocess_params(crop="pairs", grey=True)
