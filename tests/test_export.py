@@ -10,9 +10,11 @@ import torch
 
 from ganpipe import export as module
 from ganpipe.errors import UserError
-from ganpipe.export import Network, export
+from ganpipe.export import Network, Statistics, export
 from ganpipe.models.dcgan import ARCHITECTURES, Discriminator, Generator, fold, initialise
+from ganpipe.models.patch import PatchDiscriminator
 from ganpipe.models.store import load_discriminator, load_generator, save_gan
+from ganpipe.models.unet import UNet, translate
 
 CPU = torch.device("cpu")
 
@@ -75,3 +77,35 @@ def test_one_that_would_differ_is_not_written(monkeypatch: pytest.MonkeyPatch) -
 def test_what_is_missing_is_told(network: Network) -> None:
     with pytest.raises(UserError, match=f"gan holds no {network}_average"):
         export(model(), network, True, Path("x.onnx"))
+
+
+def translator(bottleneck_norm: bool = False) -> UNet:
+    """With random gains, biases and frozen statistics."""
+    network, source = UNet(2, "pix2pix128", bottleneck_norm), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, tensor in network.state_dict().items():
+            tensor.normal_(0, 0.3, generator=source)
+            if "variance" in name or name.endswith("norms.weight"):
+                tensor.abs_().add_(0.5)
+    save_gan(Path("gan"), {"generator": network, "discriminator": PatchDiscriminator(2)}, {"train": {}})
+    return network
+
+
+@pytest.mark.parametrize("statistics", ["image", "frozen"])
+@pytest.mark.parametrize("bottleneck_norm", [False, True])
+def test_a_translator_gives_what_torch_gives_of_each_image(statistics: Statistics, bottleneck_norm: bool) -> None:
+    network = translator(bottleneck_norm)
+    assert export(Path("gan"), "generator", False, Path("t.onnx"), statistics) < 1e-3
+    for count in (1, 3):
+        images = torch.rand(count, 3, 128, 128) * 2 - 1
+        wanted = translate(network, images, statistics, dropout=False, seed=0)
+        assert wanted.std() > 0.01
+        np.testing.assert_allclose(run(Path("t.onnx"), images.numpy())[0], wanted, atol=1e-3)
+
+
+def test_the_two_statistics_of_a_translator_differ() -> None:
+    translator()
+    images = np.random.default_rng(0).uniform(-1, 1, (1, 3, 128, 128)).astype(np.float32)
+    export(Path("gan"), "generator", False, Path("own.onnx"))
+    export(Path("gan"), "generator", False, Path("frozen.onnx"), "frozen")
+    assert np.abs(run(Path("own.onnx"), images)[0] - run(Path("frozen.onnx"), images)[0]).max() > 0.01

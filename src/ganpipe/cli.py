@@ -83,6 +83,16 @@ def main() -> None:
     )
     exported.add_argument("--average", action="store_true", help="its averaged weights")
     exported.add_argument("--out", type=Path, help="default: NETWORK.onnx")
+    page = commands.add_parser("serve", help="a page on which to draw, explore and inspect what models learned")
+    page.add_argument(
+        "models",
+        nargs="*",
+        metavar="MODEL",
+        help="its folder, :average behind it for the averaged weights; all of the project otherwise: models/gan, "
+        "studies/*/models/gan, released/*",
+    )
+    page.add_argument("--port", type=int, default=7860, help="default: %(default)s")
+    page.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine)")
     alone = commands.add_parser("dedupe", help="find near-duplicates in a folder of images; nothing is deleted")
     alone.add_argument("folder", type=Path, help="of images, at any depth")
     alone.add_argument("--method", default="whitened", help="or phash, dhash, whash (default: %(default)s)")
@@ -123,6 +133,10 @@ def main() -> None:
         _sample(arguments)
     elif arguments.command == "export":
         _export(arguments)
+    elif arguments.command == "serve":
+        from ganpipe.demo.server import serve
+
+        serve(arguments.models, arguments.host, arguments.port)
     else:
         from ganpipe import checks
 
@@ -294,7 +308,9 @@ def _dedupe(arguments: argparse.Namespace) -> None:
 
 
 def _ui(port: int) -> None:
-    from ganpipe.tracking import view
+    from importlib.metadata import entry_points
+
+    from ganpipe.tracking import pages, view
     from ganpipe.tracking.store import find_experiment, store_uri
 
     uri = store_uri()
@@ -317,4 +333,6 @@ def _ui(port: int) -> None:
     if experiment is not None:
         print(f"which training is better: {here}{view.address(experiment)}", flush=True)
     server = ["mlflow", "server", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port)]
-    os.execv(sys.executable, [sys.executable, "-m", *server, "--workers", "1"])
+    known = entry_points(group="mlflow.app", name=pages.APP)  # none where ganpipe was installed before it had one
+    chosen = ["--app-name", pages.APP] if known else []
+    os.execv(sys.executable, [sys.executable, "-m", *server, *chosen, "--workers", "1"])

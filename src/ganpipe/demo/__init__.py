@@ -1,0 +1,1 @@
+"""The web page on which a person draws, explores and inspects what was learned: `ganpipe serve`."""

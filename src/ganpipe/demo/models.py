@@ -1,0 +1,136 @@
+"""Which trained models there are to show, by what their `config.json` says."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ganpipe.corpus.shards import Images
+from ganpipe.errors import UserError
+from ganpipe.manifest import MANIFEST
+from ganpipe.models.dcgan import ARCHITECTURES
+from ganpipe.models.mlp import PERCEPTRONS
+from ganpipe.models.networks import AVERAGE, DISCRIMINATOR, GENERATOR
+from ganpipe.models.store import CONFIG, load_config
+from ganpipe.models.unet import UNETS
+
+AVERAGED = ":average"  # behind a model's folder, for its averaged weights
+PLACES = ("models/gan", "studies/*/models/gan", "released/*")  # below the project's root
+
+Kind = Literal["translator", "generator"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """One that makes images: from other images, or from noise."""
+
+    name: str  # in addresses, and unlike all others'
+    folder: Path
+    average: bool
+    config: dict[str, Any]
+    kind: Kind
+    size: int  # pixels a side of its images
+    project: Path  # the folder that holds its `data/`
+
+    @property
+    def train(self) -> dict[str, Any]:
+        """The settings that it was trained with."""
+        settings: dict[str, Any] = self.config.get("train", {})
+        return settings
+
+    @property
+    def latent(self) -> int:
+        """Length of z; 0 of a translator."""
+        return int(self.config[GENERATOR].get("latent", 0))
+
+    @property
+    def noise(self) -> str:
+        """The distribution of z."""
+        return str(self.train.get("noise", "uniform"))
+
+    @property
+    def draws(self) -> bool:
+        """Whether it makes photographs of drawn labels."""
+        return self.kind == "translator" and self.train.get("direction") == "BtoA"
+
+    @property
+    def inspects(self) -> bool:
+        """Whether its discriminator has features of images."""
+        return self.kind == "generator" and self.config[DISCRIMINATOR]["architecture"] in ARCHITECTURES
+
+    def corpus(self) -> Images | None:
+        """The images that it was trained on, where they are here and of its size."""
+        folder = self.project / "data" / "processed"
+        if not (folder / MANIFEST).exists():
+            return None
+        images = Images(folder)
+        channels = 6 if self.kind == "translator" else 3
+        fits = images.manifest["container"] == "pixels" and images.manifest["shape"][1:] == [
+            self.size,
+            self.size,
+            channels,
+        ]
+        return images if fits else None
+
+
+def named(given: Sequence[str]) -> list[Model]:
+    """The models in these folders, `:average` behind one for its averaged weights; UserError where one is none."""
+    return _distinct([_model(text) for text in given])
+
+
+def found(root: Path) -> tuple[list[Model], list[str]]:
+    """Every model in its usual place below `root`, and why others there are not shown."""
+    models, reasons = [], []
+    for folder in _folders(root):
+        try:
+            models.append(_model(str(folder)))
+        except UserError as error:
+            reasons.append(str(error))
+    return _distinct(models), reasons
+
+
+def _folders(root: Path) -> Iterable[Path]:
+    for place in PLACES:
+        yield from sorted(path.parent for path in root.glob(f"{place}/{CONFIG}"))
+
+
+def _model(text: str) -> Model:
+    folder, average = Path(text.removesuffix(AVERAGED)), text.endswith(AVERAGED)
+    config = load_config(folder)
+    if GENERATOR not in config:
+        raise UserError(f"{folder} holds no generator, so that there is nothing to show: name another folder")
+    if average and GENERATOR + AVERAGE not in config["sha256"]:
+        raise UserError(f"{folder} holds no averaged generator: leave out {AVERAGED}")
+    architecture = config[GENERATOR]["architecture"]
+    kind: Kind = "translator" if architecture in UNETS else "generator"
+    if architecture in PERCEPTRONS and len(PERCEPTRONS[architecture].shape) != 3:
+        raise UserError(f"{folder} makes numbers, no images, so that there is nothing to show")
+    tables: dict[str, Any] = {**UNETS, **ARCHITECTURES, **PERCEPTRONS}
+    size = tables[architecture].size
+    place = folder.resolve()
+    in_project = place.parent.name == "models"
+    project = place.parent.parent if in_project else place
+    name = project.name if project.parent.name in ("studies", "released") else _told(config, project)
+    return Model(name, folder, average, config, kind, size, project)
+
+
+def _told(config: dict[str, Any], project: Path) -> str:
+    """The name of what it was trained on, else its folder's."""
+    return str(config.get("corpus", {}).get("name") or project.name)
+
+
+def _distinct(models: list[Model]) -> list[Model]:
+    """With names of letters, digits and hyphens, each once."""
+    taken: set[str] = set()
+    out = []
+    for model in models:
+        plain = re.sub("[^a-z0-9]+", "-", model.name.lower()).strip("-") or "model"
+        name = plain + ("-average" if model.average else "")
+        number = 1
+        while name in taken:
+            number += 1
+            name = f"{plain}-{number}"
+        taken.add(name)
+        out.append(Model(name, model.folder, model.average, model.config, model.kind, model.size, model.project))
+    return out
