@@ -13,7 +13,17 @@ import yaml
 
 from support.graph import ROOT
 
-COPIED = ["params.yaml", "dvc.yaml", ".dvcignore", ".gitignore", "stages", "src", ".dvc/config", ".dvc/.gitignore"]
+COPIED = [
+    "params.yaml",
+    "dvc.yaml",
+    ".dvcignore",
+    ".gitignore",
+    "stages",
+    "studies",
+    "src",
+    ".dvc/config",
+    ".dvc/.gitignore",
+]
 TINY: dict[str, dict[str, Any]] = {
     "download": {"name": "digits"},
     "dedupe": {"planted": 100},

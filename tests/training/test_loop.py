@@ -80,6 +80,13 @@ def test_work_that_is_not_continued_is_named_with_what_differs(
     assert "step-000000008-" in said[1]
 
 
+def test_work_of_quite_another_training_is_not_named(corpus: Images, capsys: pytest.CaptureFixture[str]) -> None:
+    train(train_params(steps=4), corpus, CPU)
+    other: dict[str, Any] = {"learning_rate": 1e-3, "beta1": 0.0, "beta2": 0.9, "latent": 4, "noise": "normal"}
+    train(train_params(steps=4, width=3, batch_size=10, seed=1, **other), corpus, CPU)
+    assert "starting at step 0" not in capsys.readouterr().out
+
+
 def test_rows_and_pictures_are_told_again_after_a_resume(corpus: Images) -> None:
     train(train_params(steps=12), corpus, CPU)
     rows: list[float] = []

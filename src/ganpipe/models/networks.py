@@ -1,7 +1,8 @@
 """Networks by the names that files and checkpoints give them, built from their `config`."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -14,6 +15,27 @@ from ganpipe.models.unet import UNETS, UNet
 GENERATOR, DISCRIMINATOR = "generator", "discriminator"
 AVERAGE = "_average"  # behind the name of the network that it follows
 Networks = dict[str, nn.Module]  # by those four names
+
+
+class Form(NamedTuple):
+    """Of one sample, as programs outside have it."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+def served(config: dict[str, Any]) -> tuple[Form, Form]:
+    """What a generator of that config takes and makes: z float32 (latent,), or images and images uint8 (S, S, C)."""
+    architecture, numbers, pixels = config["architecture"], np.dtype(np.float32), np.dtype(np.uint8)
+    if architecture in UNETS:
+        image = Form((UNETS[architecture].size, UNETS[architecture].size, 3), pixels)
+        return image, image
+    z = Form((config["latent"],), numbers)
+    if architecture in PERCEPTRONS:
+        channels, *places = PERCEPTRONS[architecture].shape
+        return z, Form((*places, channels), pixels if places else numbers)
+    size = ARCHITECTURES[architecture].size
+    return z, Form((size, size, 3), pixels)
 
 
 def make(name: str, config: dict[str, Any]) -> nn.Module:

@@ -34,6 +34,8 @@ def of_data(stage: str, figures: Mapping[str, Any]) -> str:
         left = f"{figures['kept']:,} of {figures['images']:,} images are kept"
         return f"{left}, within {figures['radius']} bits. Pictures: `duplicates/groups.png`; `deduped/review.html`."
     rejected = figures.get("rejected", 0)
+    if "numbers" in figures:
+        return f"{figures['numbers']:,} numbers."
     return f"{figures['images']:,} images" + (f", {rejected:,} set aside." if rejected else ".")
 
 

@@ -20,18 +20,18 @@ def log_model(mlflow: ModuleType, store: str, run: str, folder: Path) -> None:
     from importlib.metadata import version
 
     import ganpipe
-    from ganpipe.models.dcgan import ARCHITECTURES
+    from ganpipe.models.networks import served
     from ganpipe.models.store import load_config
 
     if _model_of(mlflow.MlflowClient(store), run) is not None:
         return
-    config = load_config(folder)["generator"]
-    latent, side = config["latent"], ARCHITECTURES[config["architecture"]].size
+    given, made = served(load_config(folder)["generator"])
     schema, spec = mlflow.types.Schema, mlflow.types.TensorSpec
     signature = mlflow.models.ModelSignature(
-        schema([spec(np.dtype(np.float32), (-1, latent))]),
-        schema([spec(np.dtype(np.uint8), (-1, side, side, 3))]),
+        *(schema([spec(form.dtype, (-1, *form.shape))]) for form in (given, made)),
     )
+    z = np.random.default_rng(0).uniform(-1, 1, (EXAMPLES, *given.shape))
+    example = z.astype(np.float32) if given.dtype == np.float32 else np.zeros((1, *given.shape), np.uint8)
     with fluent(mlflow, store), mlflow.start_run(run_id=run):
         mlflow.pyfunc.log_model(
             name="generator",
@@ -39,7 +39,7 @@ def log_model(mlflow: ModuleType, store: str, run: str, folder: Path) -> None:
             artifacts={"model": str(folder)},
             code_paths=[str(Path(str(ganpipe.__file__)).parent)],
             signature=signature,
-            input_example=np.random.default_rng(0).uniform(-1, 1, (EXAMPLES, latent)).astype(np.float32),
+            input_example=example,
             pip_requirements=[f"{name}=={version(name)}" for name in NEEDED],
         )
 

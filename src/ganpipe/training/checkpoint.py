@@ -14,6 +14,7 @@ import ganpipe
 from ganpipe import files
 
 KEEP = 2
+ALIKE = 6  # things in which a training differs at most that somebody may have meant to continue
 NAME = re.compile(r"step-(\d{9})-([0-9a-f]{16})\.pt")
 CODE = ("models/*.py", "training/*.py", "runtime.py")  # whose text determines what a training computes
 
@@ -38,13 +39,15 @@ def folder_for(stage: str, what_determines: dict[str, Any]) -> Path:
 
 
 def not_continued(folder: Path) -> str | None:
-    """Which unfinished work beside `folder` differs from it in the fewest things, and in which; None without any."""
+    """Which unfinished work beside `folder` differs from it in the fewest things, and in which; None if none is like it."""
     mine = _key(folder)
     found = []
     for other in sorted(folder.parent.iterdir()):
         kept, theirs = newest(other), _key(other)
         if other != folder and kept is not None and theirs:
             differing = sorted(name for name in mine.keys() | theirs.keys() if mine.get(name) != theirs.get(name))
+            if len(differing) > ALIKE:  # of another study: nobody expects it to go on here
+                continue
             found.append((len(differing), f"{kept} is of a training that differs in {', '.join(differing)}"))
     return min(found)[1] if found else None
 
