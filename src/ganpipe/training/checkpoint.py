@@ -39,7 +39,7 @@ def folder_for(stage: str, what_determines: dict[str, Any]) -> Path:
 
 
 def not_continued(folder: Path) -> str | None:
-    """Which unfinished work beside `folder` differs from it in the fewest things, and in which; None if none is like it."""
+    """Which unfinished work beside `folder` differs from it in the fewest things, and in which; None if none is."""
     mine = _key(folder)
     found = []
     for other in sorted(folder.parent.iterdir()):

@@ -27,7 +27,7 @@ from ganpipe.training.step import Seen, Step
 
 SAMPLE_COUNT, SAMPLE_COLUMNS, SAMPLE_SCALE = 64, 8, 2
 NUMBERS = 4096  # that are drawn where samples are no images
-GENERATOR_BATCHES = 64  # of noise, that the generator's frozen statistics are averaged over
+GENERATOR_BATCHES = 16  # of noise, that the generator's frozen statistics are averaged over
 GENERATORS_ROTATION = 0.2  # of the discriminator's weight of rotations (Chen et al. 2019, section 4)
 
 
