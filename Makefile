@@ -28,7 +28,7 @@ repro: setup  ## Run the whole pipeline: what is up to date is not run again
 	@ganpipe check
 	@dvc repro
 
-study: setup  ## Run one of the smaller studies: make study NAME=gaussian, SET="train.steps=1000" for other settings
+study: setup  ## Run one of the smaller studies: make study NAME=gaussian, SET="train.steps=1000" for other settings, without spaces in one
 	@test -f "studies/$(NAME)/dvc.yaml" || { echo "error: NAME is one of: $(notdir $(patsubst %/,%,$(wildcard studies/*/)))" >&2; exit 1; }
 	@cd "studies/$(NAME)" && ganpipe check
 	@cd "studies/$(NAME)" && $(if $(SET),dvc exp run $(foreach setting,$(SET),-S '$(setting)') dvc.yaml,dvc repro dvc.yaml)

@@ -67,3 +67,44 @@ def test_check_finds_what_does_not_go_together(old: str, new: str, said: str) ->
     assert shipped.count(old) == 1
     done = check(shipped.replace(old, new))
     assert (done.returncode, done.stderr) == (1, f"error: params.yaml: {said}\n")
+
+
+def study(name: str, folder: Path, *changes: tuple[str, str]) -> str:
+    """What the check says of a study with such changes to its text; empty where it has nothing to say."""
+    for file in ("dvc.yaml", "params.yaml", "concepts.json"):
+        if (ROOT / "studies" / name / file).exists():
+            (folder / file).write_text((ROOT / "studies" / name / file).read_text())
+    text = (folder / "params.yaml").read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    return check(text).stderr.removeprefix("error: params.yaml: ").strip()
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "said"),
+    [
+        ("facades", "crop: pairs", "crop: none", "preprocess.crop is none, but pix2pix256 takes pairs"),
+        ("facades", "split: val", "split: other", "analyse.split is other, which preprocess.held_out does not name"),
+        ("mnist-zero", "grey: true", "grey: false", "mlp28 takes images of one channel: set preprocess.grey to true"),
+        ("mnist-zero", "filters: 0", "filters: 1", "mlp28 has no convolutions, whose filters could be shown"),
+        ("mnist-zero", "classifier: mnist", "classifier: svhn", "analyse.classifier is svhn, which evaluate.datasets"),
+        ("roses", "kind: images", "kind: numbers", "analyse.walks is no setting"),
+        ("roses", "keep_every: 1000", "keep_every: 0", "analyse.by_step is true: set train.keep_every"),
+        ("faces", "forget: smiles", "forget: noses", "analyse.forget is noses, which is neither a detector nor a file"),
+        ("gaussian", "network: mlp1", "network: mlp28", "analyse.kind is numbers, but mlp28 makes images"),
+    ],
+)
+def test_check_finds_what_does_not_go_together_in_a_study(
+    name: str, old: str, new: str, said: str, tmp_path: Path
+) -> None:
+    assert study(name, tmp_path) == ""
+    assert said in study(name, tmp_path, (old, new))
+
+
+def test_a_graph_that_is_none_gets_a_sentence() -> None:
+    shipped = (ROOT / "params.yaml").read_text()
+    for text in ("stages: [", "stages: 3", "- a", "stages: {train: 4}"):
+        Path("dvc.yaml").write_text(text)
+        done = check(shipped)
+        assert done.returncode == 1 and done.stderr.startswith("error: dvc.yaml is no graph of stages")

@@ -1,13 +1,15 @@
 """What `ganpipe check` finds in params.yaml before a long run starts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from ganpipe.analysis.params import AnalyseParams, Analysing
+from ganpipe.analysis.boxes import DETECTORS
+from ganpipe.analysis.params import AnalyseParams, Analysing, ConceptsParams, PairsParams
 from ganpipe.corpus.catalogue import CATALOGUE, NAMES
+from ganpipe.corpus.entry import Numbers
 from ganpipe.corpus.faces import HAAR
 from ganpipe.corpus.params import DownloadParams, EvaluationSetsParams, PreprocessParams
 from ganpipe.dedupe.params import DedupeParams
@@ -57,8 +59,11 @@ def _read_by_stages() -> set[str]:
     """What the graph's stages read of params.yaml: a study may have fewer sections than the pipeline, or parts."""
     if not GRAPH.is_file():
         return set(MODELS)
-    stages = (yaml.safe_load(GRAPH.read_text(encoding="utf-8")) or {}).get("stages", {}).values()
-    return {name for stage in stages for name in stage.get("do", stage).get("params", [])}
+    try:
+        stages = yaml.safe_load(GRAPH.read_text(encoding="utf-8"))["stages"].values()
+        return {name for stage in stages for name in stage.get("do", stage).get("params", [])}
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+        raise UserError(f"{GRAPH} is no graph of stages: {' '.join(str(error).split())}") from None
 
 
 Rules = Iterator[tuple[str, bool]]  # a sentence, and whether the settings break it
@@ -81,11 +86,39 @@ def _rules(
         yield from _of_preprocess(preprocess, download, train)
     if isinstance(evaluate, EvaluateParams):
         yield from _of_evaluate(evaluate, train)
+    if analyse is not None:
+        yield from _of_analyse(analyse, train, preprocess, () if evaluate is None else evaluate.datasets)
+    yield (
+        f"{download.name} are numbers, of which only mlp1 learns, and no images to preprocess",
+        isinstance(CATALOGUE.get(download.name), Numbers) and (train.network != "mlp1" or preprocess is not None),
+    )
+
+
+def _of_analyse(
+    analyse: Analysing, train: Training, preprocess: PreprocessParams | None, datasets: Sequence[str]
+) -> Rules:
+    kind, others = analyse.model_dump()["kind"], {**dict.fromkeys(UNETS, ["pairs"]), "mlp1": ["numbers"]}
+    makes = others.get(train.network, ["images", "concepts"])
+    yield f"analyse.kind is {kind}, but {train.network} makes {makes[0]}", kind not in makes
+    if isinstance(analyse, PairsParams):
+        splits = preprocess.held_out if preprocess is not None and isinstance(preprocess.held_out, list) else []
+        yield f"analyse.split is {analyse.split}, which preprocess.held_out does not name", analyse.split not in splits
+    if isinstance(analyse, ConceptsParams):
+        forget, concepts = analyse.forget, analyse.concepts
+        yield (
+            f"analyse.forget is {forget}, which is neither a detector nor a file",
+            forget not in (None, *DETECTORS) and not _is_file(str(forget)),
+        )
+        yield f"analyse.concepts is {concepts}, which is no file", concepts is not None and not _is_file(concepts)
     if isinstance(analyse, AnalyseParams):
+        yield (
+            f"{train.network} has no convolutions, whose filters could be shown: set analyse.filters to 0",
+            analyse.filters > 0 and train.network not in ARCHITECTURES,
+        )
         yield "analyse.by_step is true: set train.keep_every", analyse.by_step and not train.keep_every
         yield (
             f"analyse.classifier is {analyse.classifier}, which evaluate.datasets does not name",
-            analyse.classifier not in (None, *(evaluate.datasets if evaluate is not None else ())),
+            analyse.classifier not in (None, *datasets),
         )
 
 
@@ -123,6 +156,10 @@ def _of_evaluate(evaluate: EvaluateParams, train: Training) -> Rules:
     own, weights = evaluate.weights is None, evaluate.weights
     yield "evaluate.kept is true: set train.keep_every", own and evaluate.kept and not train.keep_every
     yield "evaluate.average is true: set train.average", own and evaluate.average and not train.average
+    yield (
+        f"{train.network} has no convolutional features of images: name others by evaluate.weights",
+        own and train.network not in ARCHITECTURES,
+    )
     if own and train.network in ARCHITECTURES:
         layers = len(ARCHITECTURES[train.network].discriminator)
         yield (

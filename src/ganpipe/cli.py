@@ -82,6 +82,12 @@ def main() -> None:
         "--network", choices=("generator", "discriminator"), default="generator", help="default: %(default)s"
     )
     exported.add_argument("--average", action="store_true", help="its averaged weights")
+    exported.add_argument(
+        "--statistics",
+        choices=("image", "frozen"),
+        default="image",
+        help="of a generator from images: what its batch normalisation uses (default: %(default)s)",
+    )
     exported.add_argument("--out", type=Path, help="default: NETWORK.onnx")
     page = commands.add_parser("serve", help="a page on which to draw, explore and inspect what models learned")
     page.add_argument(
@@ -256,7 +262,7 @@ def _export(arguments: argparse.Namespace) -> None:
 
     to = arguments.out or Path(f"{arguments.network}.onnx")
     files.refuse_unwritable("--out", to)
-    apart = export(arguments.model, arguments.network, arguments.average, to)
+    apart = export(arguments.model, arguments.network, arguments.average, to, arguments.statistics)
     print(f"{to}: differs from torch by {apart:.1e} at the most")
 
 

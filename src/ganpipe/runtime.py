@@ -79,6 +79,19 @@ def keep_freed_memory() -> None:
     libc.mallopt(top_pad, 256 << 20)
 
 
+@contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """Let torch use so many threads of the CPU, for None as many as before."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def world() -> tuple[int, int]:
     """Rank of this process and how many share this training: 0 of 1 outside `torchrun` and its like."""
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))

@@ -26,7 +26,7 @@ def change(project: Project, study: str, **sections: dict[str, Any]) -> None:
 
 def repro(project: Project, study: str) -> list[str]:
     out = project.run("dvc", "repro", f"studies/{study}/dvc.yaml")
-    return [line.split(":")[-1].strip("': ") for line in out.splitlines() if line.startswith("Running stage")]
+    return [line.split("'")[1].split(":")[-1] for line in out.splitlines() if line.startswith("Running stage")]
 
 
 def test_numbers_have_a_graph_and_an_experiment_of_their_own(project: Project) -> None:
@@ -49,6 +49,13 @@ def test_numbers_have_a_graph_and_an_experiment_of_their_own(project: Project) -
     assert len(client.search_logged_models([experiment.experiment_id])) == 1
 
 
+def test_what_is_brought_back_is_told_again(project: Project) -> None:
+    """As after a restore from DVC's cache, where no stage's code runs."""
+    (project.folder / "mlflow.db").unlink()
+    out = project.run("sh", "-c", "cd studies/gaussian && ganpipe sync")
+    assert "made from files: download, train, analyse" in out
+
+
 def test_memorising_is_measured_by_step(project: Project) -> None:
     small = {"width": 2, "steps": 4, "keep_every": 2, "tick": 2, "sample_every": 2}
     change(
@@ -57,6 +64,7 @@ def test_memorising_is_measured_by_step(project: Project) -> None:
     assert repro(project, "roses") == ["download", "dedupe", "preprocess", "train", "analyse"]
     lines = (project.folder / "studies/roses/plots/analyse/by_step.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in lines] == ["step", "2", "4"]
+    assert len(lines[0].split(",")) == 7
     figures = project.json("studies/roses/metrics/analyse.json")
     assert figures["held_out"] == "held_out"
     assert float(lines[-1].split(",")[1]) == figures["nearer_than_held_out"]

@@ -10,7 +10,7 @@ from ganpipe.corpus.catalogue import find
 from ganpipe.corpus.download import download_entry
 from ganpipe.corpus.shards import Images
 from ganpipe.errors import UserError
-from ganpipe.models.store import load_discriminator, load_generator, load_translator
+from ganpipe.models.store import load, load_discriminator, load_generator, load_translator
 from ganpipe.training.loop import Trained, train
 from ganpipe.training.params import TrainParams
 from ganpipe.training.results import save
@@ -50,7 +50,10 @@ def test_numbers_are_saved_and_drawn_again(numbers: Images) -> None:
     trained = train(params, numbers, CPU)
     save(trained, params, numbers, Path("gan"))
     z = torch.rand(5, 1)
-    assert torch.equal(load_generator(Path("gan"), CPU, average=True)(z), trained.networks["generator_average"](z))
+    averaged = load(Path("gan"), "generator", CPU, average=True)
+    assert torch.equal(averaged(z), trained.networks["generator_average"](z))
+    with pytest.raises(UserError, match="a generator that makes no images from noise: its network is mlp1"):
+        load_generator(Path("gan"), CPU)
     with pytest.raises(
         UserError, match="a discriminator without convolutional features of images: its network is mlp1"
     ):

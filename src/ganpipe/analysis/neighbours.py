@@ -25,14 +25,36 @@ class Nearest(NamedTuple):
     distance: np.ndarray
 
 
+class Near(NamedTuple):
+    """Of the images of a set the nearest training images, and the distances to the nearest of those held out."""
+
+    training: Nearest
+    held_out: np.ndarray | None  # float32 (n,)
+
+    @property
+    def share_of_training(self) -> float:
+        """How often the nearest image of all is a training image."""
+        assert self.held_out is not None  # noqa: S101 (who asks has such images)
+        return float((self.training.distance < self.held_out).mean())
+
+
 def nearest_images(
-    discriminator: Discriminator, training: np.ndarray, others: dict[str, np.ndarray], device: torch.device
-) -> dict[str, Nearest]:
-    """The nearest of the `training` images to each image of the others, by name; all uint8 (N, H, W, 3)."""
+    discriminator: Discriminator,
+    training: np.ndarray,
+    held_out: np.ndarray | None,
+    others: dict[str, np.ndarray],
+    device: torch.device,
+) -> tuple[Nearest | None, dict[str, Near]]:
+    """The nearest of the `training` images to those held out, and to the others, by name; all uint8 (N, H, W, 3)."""
     known = extract(discriminator, training, device, "features, training", Levers(half=True))
+    apart = None if held_out is None else extract(discriminator, held_out, device, "features, held out")
     compared = {name: extract(discriminator, images, device, f"features, {name}") for name, images in others.items()}
-    scale(known, list(compared.values()), "standardised")
-    return {name: nearest(features, known) for name, features in compared.items()}
+    scale(known, [*compared.values(), *([] if apart is None else [apart])], "standardised")
+    found = {
+        name: Near(nearest(features, known), None if apart is None else nearest(features, apart).distance)
+        for name, features in compared.items()
+    }
+    return None if apart is None else nearest(apart, known), found
 
 
 def nearest(samples: Tensor, training: Tensor) -> Nearest:
@@ -41,7 +63,7 @@ def nearest(samples: Tensor, training: Tensor) -> Nearest:
     best = torch.full((len(samples),), float("inf"), device=samples.device)
     index = torch.zeros(len(samples), dtype=torch.int64, device=samples.device)
     for start in range(0, len(training), ROWS):
-        block = training[start : start + ROWS].float()  # they may be in half precision
+        block = training[start : start + ROWS].to(samples.device).float()  # they may be in half precision, on the CPU
         apart = lengths[:, None] + block.square().sum(1)[None] - 2 * samples @ block.T
         found, place = apart.min(1)
         nearer = found < best

@@ -9,7 +9,7 @@ import torch
 from ganpipe.analysis import samples
 from ganpipe.analysis.found import Analysis
 from ganpipe.analysis.guided import guided, strongest
-from ganpipe.analysis.neighbours import nearer_share, nearest_images
+from ganpipe.analysis.neighbours import Near, nearer_share, nearest_images
 from ganpipe.analysis.params import AnalyseParams
 from ganpipe.analysis.told_apart import told_apart
 from ganpipe.analysis.walk import between, largest_step
@@ -17,6 +17,7 @@ from ganpipe.corpus.images import grid
 from ganpipe.corpus.shards import Images
 from ganpipe.errors import UserError
 from ganpipe.evaluation.report import untrained
+from ganpipe.intervals import wilson
 from ganpipe.models.dcgan import ARCHITECTURES, Discriminator
 from ganpipe.models.store import Sampler, kept_folders, load_config, load_discriminator, load_generator
 from ganpipe.runtime import mix_seed
@@ -37,7 +38,7 @@ def of_images(params: AnalyseParams, weights: Path, corpus: Images, evaluation: 
         _walks(found, params, generator, distribution, device)
     if params.truncations:
         _truncated(found, params, generator, distribution, device)
-    if params.classifier is not None:
+    if params.classifier is not None and params.samples:
         z = samples.noise(params.samples, generator.latent, distribution, mix_seed(params.seed, TOLD_APART))
         told_apart(
             found, samples.drawn(generator, z, device), params.classifier, evaluation, corpus, params.seed, device
@@ -85,36 +86,69 @@ def _compared(
         params.samples, config["generator"]["latent"], config["train"]["noise"], mix_seed(params.seed, SAMPLES)
     )
     made = samples.drawn(load_generator(weights, device), z, device)
-    others = {"samples": made}
-    if (tests := held_out(params, corpus, evaluation, discriminator.table.size, config)) is not None:
-        found.metrics["held_out"], others["held out"] = tests
+    tests = held_out(params, corpus, evaluation, discriminator.table.size, config)
     earlier = kept_folders(weights) if params.by_step else {}
-    for step, folder in earlier.items():
-        others[f"after {step:,} steps"] = samples.drawn(load_generator(folder, device), z, device)
-    near = nearest_images(discriminator, training, others, device)
-    first = np.argsort(near["samples"].distance, kind="stable")[:SHOWN]
+    sets = {
+        **{
+            f"after {step:,} steps": samples.drawn(load_generator(at, device), z, device)
+            for step, at in earlier.items()
+        },
+        "samples": made,
+    }
+    known, near = nearest_images(discriminator, training, None if tests is None else tests[1], sets, device)
+    of_samples = near["samples"].training
+    first = np.argsort(of_samples.distance, kind="stable")[:SHOWN]
     found.pictures["neighbours"] = grid(
-        np.concatenate([made[first], training[near["samples"].row[first]]]), len(first), ENLARGED
+        np.concatenate([made[first], training[of_samples.row[first]]]), len(first), ENLARGED
     )
-    found.metrics["nearest_median"] = float(np.median(near["samples"].distance))
-    if tests is None:
+    found.metrics["nearest_median"] = float(np.median(of_samples.distance))
+    if tests is None or known is None:
         return
-    found.metrics["nearest_median_held_out"] = float(np.median(near["held out"].distance))
-    steps = {**{step: near[f"after {step:,} steps"] for step in earlier}, config["train"]["steps"]: near["samples"]}
-    shares = {step: nearer_share(each.distance, near["held out"].distance, params.seed) for step, each in steps.items()}
-    figures = ("nearer_than_held_out", "nearer_than_held_out_low", "nearer_than_held_out_high")
-    found.metrics |= dict(zip(figures, shares[config["train"]["steps"]], strict=True))
+    by_chance = len(training) / (len(training) + len(tests[1]))
+    found.metrics |= {
+        "held_out": tests[0],
+        "held_out_images": len(tests[1]),
+        "nearest_median_held_out": float(np.median(known.distance)),
+        "nearest_is_training_by_chance": by_chance,
+    }
+    rows = {
+        step: _by_heart(each, known.distance, params.seed)
+        for step, each in zip([*earlier, config["train"]["steps"]], near.values(), strict=True)
+    }
+    found.metrics |= rows[config["train"]["steps"]]
     if earlier:
-        lines = [",".join(("step", *figures)), *(f"{step},{','.join(map(repr, row))}" for step, row in shares.items())]
+        names = list(rows[config["train"]["steps"]])
+        lines = [
+            ",".join(("step", *names)),
+            *(f"{step},{','.join(map(repr, row.values()))}" for step, row in rows.items()),
+        ]
         found.tables["by_step"] = "\n".join(lines) + "\n"
-    by_heart = [step for step, (_, low, _) in shares.items() if low > 0.5]
-    if by_heart:
-        found.metrics["by_heart_since"] = by_heart[0]
+    since = None
+    for step, row in rows.items():  # of the unbroken series that ends with the last
+        ill = row["nearer_than_held_out_low"] > 0.5 and row["nearest_is_training_low"] > by_chance
+        since = (step if since is None else since) if ill else None
+    if since is not None:
+        found.metrics["by_heart_since"] = since
         print(
-            f"warning: after {by_heart[0]:,} steps samples lie nearer to the training images than images do that the "
-            "training did not see: it has learned by heart",
+            f"warning: since step {since:,} samples lie nearer to the training images than images do that the training "
+            "did not see: it has learned by heart",
             flush=True,
         )
+
+
+def _by_heart(near: Near, held_out: np.ndarray, seed: int) -> dict[str, float]:
+    """Two shares, each with its 95 % interval: blurred samples lie near to everything, so that one is not enough."""
+    share, low, high = nearer_share(near.training.distance, held_out, seed)
+    training = near.share_of_training
+    interval = wilson(training, len(near.training.distance))
+    return {
+        "nearer_than_held_out": share,
+        "nearer_than_held_out_low": low,
+        "nearer_than_held_out_high": high,
+        "nearest_is_training": training,
+        "nearest_is_training_low": interval[0],
+        "nearest_is_training_high": interval[1],
+    }
 
 
 def held_out(

@@ -12,7 +12,8 @@ from ganpipe.analysis.samples import noise
 from ganpipe.corpus.shards import Images
 from ganpipe.errors import UserError
 from ganpipe.histogram import histogram
-from ganpipe.models.store import load_config, load_generator
+from ganpipe.models.networks import GENERATOR
+from ganpipe.models.store import Sampler, load, load_config
 from ganpipe.runtime import mix_seed
 
 BATCH = 65_536
@@ -24,7 +25,9 @@ def of_numbers(params: NumbersParams, weights: Path, corpus: Images, device: tor
     if "deviation" not in corpus.manifest:
         raise UserError(f"analyse.kind is numbers, but {corpus.folder} holds no draws of a known distribution")
     average = "generator_average" in load_config(weights)["sha256"]
-    generator = load_generator(weights, device, average)
+    generator = load(weights, GENERATOR, device, average)
+    if not isinstance(generator, Sampler):
+        raise UserError(f"analyse.kind is numbers, but {weights} holds a generator that makes none")
     z = noise(params.samples, generator.latent, load_config(weights)["train"]["noise"], mix_seed(params.seed))
     numbers = torch.cat([generator(part.to(device)).cpu() for part in torch.split(z, BATCH)]).double().flatten().numpy()
     mean, deviation = corpus.manifest["mean"], corpus.manifest["deviation"]

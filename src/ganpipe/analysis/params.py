@@ -15,13 +15,13 @@ class Analysing(Section):
     @classmethod
     def variant(cls, settings: dict[str, Any]) -> type[Any]:
         """The model of the kind that the settings name."""
-        return KINDS.get(settings.get("kind"), AnalyseParams) if cls is Analysing else cls
+        return KINDS.get(str(settings.get("kind")), AnalyseParams) if cls is Analysing else cls
 
 
 class AnalyseParams(Analysing):
     """Of images from noise."""
 
-    kind: Literal["images"]
+    kind: Literal["images"] = Field(description="what the model makes: images, concepts, numbers or pairs")
     walks: int = Field(ge=0, le=100, description="walks from one z to another, a row of the picture each; 0: none")
     stops: int = Field(ge=2, le=100, description="samples along a walk, its ends among them")
     path: Literal["linear", "slerp"] = Field(description="straight through z's space, or along a great circle of it")
@@ -77,7 +77,7 @@ class PairsParams(Analysing):
     shown: int = Field(ge=1, le=100, description="pairs in the picture")
 
 
-KINDS: dict[Any, type[Analysing]] = {
+KINDS: dict[str, type[Analysing]] = {
     "images": AnalyseParams,
     "concepts": ConceptsParams,
     "numbers": NumbersParams,

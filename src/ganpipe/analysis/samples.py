@@ -11,7 +11,7 @@ from torch import Tensor
 from ganpipe import files
 from ganpipe.corpus.images import grid
 from ganpipe.errors import UserError
-from ganpipe.models.pixels import from_network
+from ganpipe.models.pixels import from_network, in_colour
 from ganpipe.models.store import Sampler, load_config, load_generator
 from ganpipe.runtime import mix_seed
 
@@ -52,7 +52,7 @@ def noise(count: int, latent: int, distribution: str, seed: int, truncation: flo
 @torch.inference_mode()
 def drawn(generator: Sampler, z: Tensor, device: torch.device) -> np.ndarray:
     """The images of z, uint8 (n, H, W, 3)."""
-    return np.concatenate([from_network(generator(part.to(device))) for part in torch.split(z, BATCH)])
+    return np.concatenate([in_colour(from_network(generator(part.to(device)))) for part in torch.split(z, BATCH)])
 
 
 def write(images: np.ndarray, to: Path) -> None:

@@ -27,16 +27,25 @@ def told_apart(
     if not (evaluation / name / "manifest.json").is_file():
         raise UserError(f"analyse.classifier is {name}, but evaluate.datasets does not name it")
     labelled = Images(evaluation / name)
+    wanted = _numbers(labelled, corpus.manifest.get("trained_classes", []))
+    if labelled.manifest["container"] != "pixels" or labelled.manifest["shape"][1:3] != [*made.shape[1:3]]:
+        raise UserError(
+            f"analyse.classifier is {name}, whose images are not of the samples' size, {made.shape[1]} pixels"
+        )
     trained = classifier.train(labelled, WIDTH, STEPS, seed, device)
     if trained.accuracy is not None:
         found.metrics["classifier_accuracy"] = trained.accuracy
-    colour = np.broadcast_to(made, (*made.shape[:3], 3))
     numbers = np.unique(labelled.labels("train"))
-    called = numbers[predict(trained.network, choose_precision("auto", device), np.ascontiguousarray(colour), device)]
+    called = numbers[predict(trained.network, choose_precision("auto", device), made, device)]
     for number in numbers.tolist():
         found.metrics[f"called_{labelled.classes[number]}"] = float((called == number).mean())
-    wanted = [labelled.classes.index(each) for each in corpus.manifest.get("trained_classes", [])]
     if wanted:
         share = float(np.isin(called, wanted).mean())
         low, high = wilson(share, len(called))
         found.metrics |= {"called_as_trained": share, "called_as_trained_low": low, "called_as_trained_high": high}
+
+
+def _numbers(labelled: Images, classes: list[str]) -> list[int]:
+    if unknown := [each for each in classes if each not in labelled.classes]:
+        raise UserError(f"{labelled.folder} has no class {unknown[0]}, which was trained on: choose another classifier")
+    return [labelled.classes.index(each) for each in classes]

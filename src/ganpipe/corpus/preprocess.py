@@ -60,18 +60,22 @@ def _parts(params: PreprocessParams, images: Images, kept: np.ndarray) -> dict[s
     rows, regions = _regions(params, images, _of_classes(params.classes, images, kept))
     order = np.random.default_rng(params.seed).permutation(len(rows))
     if isinstance(params.held_out, int):
-        if params.held_out >= len(rows):
-            raise UserError(f"preprocess.held_out is {params.held_out}, of {len(rows)} images: leave some to train on")
-        first = len(order) - params.held_out
-        drawn = {"train": order[:first], **({HELD_OUT: order[first:]} if params.held_out else {})}
-        return {name: _chosen(rows, regions, part) for name, part in drawn.items()}
-    parts = {"train": _chosen(rows, regions, order)}
+        if params.held_out >= len(count := np.unique(rows)):
+            raise UserError(f"preprocess.held_out is {params.held_out}, of {len(count)} images: leave some to train on")
+        if not params.held_out:
+            return {"train": _chosen(rows, regions, order)}
+        # By image: two faces of one photograph are not on both sides.
+        drawn = np.random.default_rng([params.seed, 1]).permutation(np.unique(rows))[: params.held_out]
+        apart = np.isin(rows[order], drawn)
+        parts = {"train": order[~apart], HELD_OUT: order[apart]}
+        return {name: _chosen(rows, regions, part) for name, part in parts.items()}
+    named = {"train": _chosen(rows, regions, order)}
     for name in params.held_out:
         if name not in images.splits or name == "train":
             others = ", ".join(other for other in images.splits if other != "train") or "none"
             raise UserError(f"preprocess.held_out names {name}, but the splits to hold out are {others}")
-        parts[name] = _regions(params, images, _of_classes(params.classes, images, images.rows(name)))
-    return parts
+        named[name] = _regions(params, images, _of_classes(params.classes, images, images.rows(name)))
+    return named
 
 
 def _chosen(rows: np.ndarray, regions: list[Region] | None, order: np.ndarray) -> Part:

@@ -92,7 +92,10 @@ def scale(train: Tensor, others: list[Tensor], scaling: Scaling) -> None:
     for features in (train, *others):
         for block in _blocks(features):
             wide = block.float()
-            block.copy_((wide - mean) * inverse if scaling == "standardised" else wide.sign() * wide.abs().sqrt())
+            if scaling == "standardised":  # those in half precision lie on the CPU, whatever the device
+                block.copy_((wide - mean.to(wide.device)) * inverse.to(wide.device))
+            else:
+                block.copy_(wide.sign() * wide.abs().sqrt())
 
 
 def _moments(features: Tensor) -> tuple[Tensor, Tensor]:

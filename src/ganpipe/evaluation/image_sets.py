@@ -14,7 +14,7 @@ from ganpipe.errors import UserError
 from ganpipe.evaluation import features, inception
 from ganpipe.evaluation.distances import distances
 from ganpipe.manifest import MANIFEST
-from ganpipe.models.pixels import from_network
+from ganpipe.models.pixels import from_network, in_colour
 from ganpipe.models.store import CLASSIFIER, CONFIG, Sampler, load_config, load_discriminator, load_generator
 from ganpipe.runtime import keep_freed_memory, mix_seed
 
@@ -76,7 +76,9 @@ def _of_shards(text: str, images: Images, split: str) -> ImageSet:
     def read(count: int, seed: int) -> np.ndarray:
         return images.pixels(np.sort(np.random.default_rng(seed).permutation(rows)[:count]))
 
-    _, high, wide, _ = images.manifest["shape"]
+    _, high, wide, channels = images.manifest["shape"]
+    if channels != 3:
+        raise UserError(f"{text} holds images of {channels} channels: compare images in colour")
     return ImageSet(text, read, (high, wide), len(rows))
 
 
@@ -93,7 +95,7 @@ def sample(generator: Sampler, noise: str, device: torch.device, count: int, see
     source = torch.Generator().manual_seed(mix_seed(seed))
     z = torch.empty(count, generator.latent)
     z = z.normal_(generator=source) if noise == "normal" else z.uniform_(-1, 1, generator=source)
-    return np.concatenate([from_network(generator(part.to(device))) for part in torch.split(z, BATCH)])
+    return np.concatenate([in_colour(from_network(generator(part.to(device)))) for part in torch.split(z, BATCH)])
 
 
 def _counts(sets: list[ImageSet], samples: int | None) -> list[int]:

@@ -27,6 +27,11 @@ def from_network(images: Tensor) -> np.ndarray:
     return pixels
 
 
+def in_colour(pixels: np.ndarray) -> np.ndarray:
+    """uint8 (n, H, W, 1 or 3) as (n, H, W, 3)."""
+    return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:3], 3)))
+
+
 def pair(images: Tensor, direction: str) -> tuple[Tensor, Tensor]:
     """Of images (n, 6, H, W) what is given and what is wanted, each (n, 3, H, W): `AtoB` or `BtoA`."""
     first, second = images[:, :3], images[:, 3:]

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import numpy as np
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
@@ -15,7 +16,7 @@ from ganpipe.errors import UserError
 from ganpipe.manifest import SCHEMA
 from ganpipe.models.dcgan import Discriminator, Generator, fold, place
 from ganpipe.models.mlp import PerceptronGenerator
-from ganpipe.models.networks import AVERAGE, DISCRIMINATOR, GENERATOR, make
+from ganpipe.models.networks import AVERAGE, DISCRIMINATOR, GENERATOR, make, served
 from ganpipe.models.unet import UNet
 
 N = TypeVar("N", bound=nn.Module)
@@ -85,10 +86,10 @@ def load_discriminator(folder: Path, device: torch.device, average: bool = False
 
 
 def load_generator(folder: Path, device: torch.device, average: bool = False) -> Sampler:
-    """The folder's generator of samples from noise, likewise."""
+    """The folder's generator of images from noise, likewise."""
     network = load(folder, GENERATOR, device, average)
-    if not isinstance(network, Sampler):
-        raise UserError(f"{folder} holds a generator that makes nothing from noise: {_told(network)}")
+    if not isinstance(network, Sampler) or served(network.config)[1].dtype != np.uint8:
+        raise UserError(f"{folder} holds a generator that makes no images from noise: {_told(network)}")
     return network
 
 
@@ -108,7 +109,11 @@ def load(folder: Path, name: str, device: torch.device, average: bool = False) -
     name += AVERAGE if average else ""
     if name not in config["sha256"]:
         raise UserError(f"{folder} holds no {name}: its training kept no averaged weights (train.average is 0)")
-    return _load(fold(make(name, config[name.removesuffix(AVERAGE)])), folder, name, config, device)
+    try:
+        network = fold(make(name, config[name.removesuffix(AVERAGE)]))
+    except (ValueError, TypeError, KeyError):
+        raise UserError(f"{folder / CONFIG} describes a network that this version does not know") from None
+    return _load(network, folder, name, config, device)
 
 
 def _told(network: nn.Module) -> str:

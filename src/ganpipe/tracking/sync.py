@@ -106,13 +106,14 @@ def _inputs(stage: str, labelled: str, sections: dict[str, Any]) -> tuple[dict[s
         section = sections[stage]
         checksums = load_config(Path(section.get("weights") or told.GAN))["sha256"]
         if stage == "analyse":
-            read = {"processed": Images(told.PROCESSED).digest, "weights": checksums["generator"]}
+            corpus = told.corpus(sections["download"]["name"])
+            read = {"processed": Images(corpus).digest, "weights": checksums["generator"]}
         else:
             measured = checksums["discriminator_average" if section["average"] else "discriminator"]
             read = {"evaluation": Images(told.EVALUATION / labelled).digest, "weights": measured}
         return read, checksums["discriminator"]
     if stage == "train":
-        return {"processed": Images(told.PROCESSED).digest}, None
+        return {"processed": Images(told.corpus(sections["download"]["name"])).digest}, None
     if stage == "download":
         return {}, None
     raw = Images(told.RAW / sections["download"]["name"])
@@ -149,7 +150,7 @@ def _restore(mlflow: ModuleType, store: str, stage: Locked) -> None:
         told.evaluation(run, labelled, Images(told.EVALUATION / labelled))
     elif stage.stage == "train":
         told.way(run)
-        told.training(run, Images(told.PROCESSED))
+        told.training(run, Images(told.corpus(settings["download.name"])))
     elif stage.stage == "dedupe":
         told.dedupe(run)
     elif stage.stage == "analyse":

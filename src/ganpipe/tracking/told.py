@@ -17,6 +17,11 @@ PROCESSED, GAN = Path("data/processed"), Path("models/gan")
 SETTINGS = ("seed", "seed_of_training")  # beside the figures of an evaluation; a run has its settings elsewhere
 
 
+def corpus(name: str) -> Path:
+    """What was trained on: what preprocess made, or in a study without that stage what was downloaded."""
+    return PROCESSED if PROCESSED.exists() else RAW / name
+
+
 def data(run: Run, stage: str, out: Path) -> None:
     """Of `download` and `preprocess`: their counts, and by which checksum their readers know what they made."""
     run.metrics(figures := _figures(METRICS / f"{stage}.json"))

@@ -8,6 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from ganpipe.corpus.shards import Images
+from ganpipe.models.mlp import PERCEPTRONS
 from ganpipe.models.networks import Networks
 from ganpipe.training.curves import Row
 from ganpipe.training.params import Training, TrainParams, TranslateParams
@@ -38,6 +39,11 @@ class Game(Protocol):
 
     def freeze(self, networks: Networks) -> None:
         """Freeze the statistics that inference uses."""
+
+
+def threads(params: Training) -> int | None:
+    """How many threads of a CPU it pays to use; None for all: those of small networks wait more than they work."""
+    return 1 if params.network in PERCEPTRONS else None
 
 
 def choose(params: Training, images: Images, device: torch.device, precision: torch.dtype) -> Game:

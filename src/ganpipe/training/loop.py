@@ -13,12 +13,13 @@ from ganpipe.corpus.shards import Images
 from ganpipe.errors import UserError
 from ganpipe.models.networks import Networks
 from ganpipe.progress import Pace, Progress
-from ganpipe.runtime import any_of, choose_precision, from_the_first, keep_freed_memory, world
+from ganpipe.runtime import any_of, choose_precision, from_the_first, keep_freed_memory, threads, world
 from ganpipe.training import checkpoint, game, health, kept
 from ganpipe.training.curves import Means, Row
 from ganpipe.training.params import Training
 from ganpipe.training.signals import Signals
 
+EARLY = (100, 1000)  # steps at which samples are drawn whatever the setting: most happens at the beginning
 SHARE_FOR_CHECKPOINTS = 0.01  # of the time
 MOST_AT_RISK = 300.0  # seconds of work that a kill may cost, whatever a checkpoint costs
 
@@ -48,6 +49,17 @@ def train(
     UserError where the corpus does not fit or the training diverges, KeyboardInterrupt after saving at a signal. Among
     several processes that share the training (`runtime.joined`), each returns the same, and the first one writes.
     """
+    with threads(game.threads(params)):
+        return _train(params, images, device, on_tick, on_samples)
+
+
+def _train(
+    params: Training,
+    images: Images,
+    device: torch.device,
+    on_tick: Callable[[Row], None],
+    on_samples: Callable[[int, Path], None],
+) -> Trained:
     # Build the networks and their optimisers.
     keep_freed_memory()
     torch.backends.cudnn.benchmark = not torch.are_deterministic_algorithms_enabled()
@@ -146,7 +158,8 @@ def _what_determines(
 
 
 def _sample_steps(params: Training) -> list[int]:
-    return sorted({*range(0, params.steps + 1, params.sample_every), params.steps})
+    early = {step for step in EARLY if step < params.steps}
+    return sorted({*range(0, params.steps + 1, params.sample_every), *early, params.steps})
 
 
 def _save(picture: Image.Image, path: Path) -> None:

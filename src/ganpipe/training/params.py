@@ -54,7 +54,7 @@ class Training(Section):
         """The model of the kind of training that the network is for."""
         if cls is not Training:
             return cls
-        return TranslateParams if settings.get("network") in UNETS else TrainParams
+        return TranslateParams if str(settings.get("network")).startswith("pix2pix") else TrainParams
 
     @model_validator(mode="after")
     def _has_targets(self) -> "Training":

@@ -123,8 +123,6 @@ class Sampling:
 
     def __init__(self, params: TrainParams, images: Images, device: torch.device, precision: torch.dtype) -> None:
         self.params, self.images, self.device = params, images, device
-        if params.network in PERCEPTRONS and device.type == "cpu":
-            torch.set_num_threads(1)  # of networks so small a second one waits more than it works
         self.generator, discriminator = build(params, device)
         _refuse_misfit(params, self.generator, images)
         self.update = SamplingStep(params, self.generator, discriminator, precision)
