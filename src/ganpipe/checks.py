@@ -97,7 +97,7 @@ def _rules(
 def _of_analyse(
     analyse: Analysing, train: Training, preprocess: PreprocessParams | None, datasets: Sequence[str]
 ) -> Rules:
-    kind, others = analyse.model_dump()["kind"], {**dict.fromkeys(UNETS, ["pairs"]), "mlp1": ["numbers"]}
+    kind, others = analyse.model_dump()["kind"], {**{name: ["pairs"] for name in UNETS}, "mlp1": ["numbers"]}
     makes = others.get(train.network, ["images", "concepts"])
     yield f"analyse.kind is {kind}, but {train.network} makes {makes[0]}", kind not in makes
     if isinstance(analyse, PairsParams):

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu
 
 from ganpipe.analysis import neighbours
-from ganpipe.analysis.neighbours import nearer_share, nearest
+from ganpipe.analysis.neighbours import Near, Nearest, nearer_share, nearest
 
 
 @pytest.mark.parametrize("rows", [3, 4096])
@@ -46,3 +46,14 @@ def test_copies_are_told_from_new_images_and_the_interval_holds_what_is_true() -
     assert low < 0.5 < high
     assert high - low < 0.1
     assert low < share < high
+
+
+def test_samples_that_are_alike_speak_for_one_image() -> None:
+    def near(training: list[int], distances: list[float], apart: list[int], others: list[float]) -> Near:
+        return Near(
+            Nearest(np.array(training), np.array(distances, np.float32)),
+            Nearest(np.array(apart), np.array(others, np.float32)),
+        )
+
+    assert near([4, 4, 4, 4], [1, 1, 1, 1], [0, 1, 2, 3], [2, 2, 2, 2]).share_of_training() == (1.0, 1)
+    assert near([0, 1, 2, 3], [1, 1, 3, 3], [0, 0, 0, 1], [2, 2, 2, 2]).share_of_training() == (0.5, 4)

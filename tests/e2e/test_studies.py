@@ -64,7 +64,7 @@ def test_memorising_is_measured_by_step(project: Project) -> None:
     assert repro(project, "roses") == ["download", "dedupe", "preprocess", "train", "analyse"]
     lines = (project.folder / "studies/roses/plots/analyse/by_step.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in lines] == ["step", "2", "4"]
-    assert len(lines[0].split(",")) == 7
+    assert len(lines[0].split(",")) == 8
     figures = project.json("studies/roses/metrics/analyse.json")
     assert figures["held_out"] == "held_out"
     assert float(lines[-1].split(",")[1]) == figures["nearer_than_held_out"]

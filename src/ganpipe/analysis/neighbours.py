@@ -26,16 +26,20 @@ class Nearest(NamedTuple):
 
 
 class Near(NamedTuple):
-    """Of the images of a set the nearest training images, and the distances to the nearest of those held out."""
+    """Of the images of a set the nearest training images, and the nearest of those held out."""
 
     training: Nearest
-    held_out: np.ndarray | None  # float32 (n,)
+    held_out: Nearest | None
 
-    @property
-    def share_of_training(self) -> float:
-        """How often the nearest image of all is a training image."""
+    def share_of_training(self) -> tuple[float, int]:
+        """How often the nearest image of all is a training image, and how many different images that nearest one is.
+
+        Samples that are all alike have one and the same nearest image, and speak for one image only.
+        """
         assert self.held_out is not None  # noqa: S101 (who asks has such images)
-        return float((self.training.distance < self.held_out).mean())
+        nearer = self.training.distance < self.held_out.distance
+        which = np.where(nearer, self.training.row, -1 - self.held_out.row)
+        return float(nearer.mean()), len(np.unique(which))
 
 
 def nearest_images(
@@ -51,7 +55,7 @@ def nearest_images(
     compared = {name: extract(discriminator, images, device, f"features, {name}") for name, images in others.items()}
     scale(known, [*compared.values(), *([] if apart is None else [apart])], "standardised")
     found = {
-        name: Near(nearest(features, known), None if apart is None else nearest(features, apart).distance)
+        name: Near(nearest(features, known), None if apart is None else nearest(features, apart))
         for name, features in compared.items()
     }
     return None if apart is None else nearest(apart, known), found

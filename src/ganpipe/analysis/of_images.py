@@ -137,10 +137,10 @@ def _compared(
 
 
 def _by_heart(near: Near, held_out: np.ndarray, seed: int) -> dict[str, float]:
-    """Two shares, each with its 95 % interval: blurred samples lie near to everything, so that one is not enough."""
+    """Two shares with 95 % intervals: blurred samples lie near to everything, and alike ones near to one image."""
     share, low, high = nearer_share(near.training.distance, held_out, seed)
-    training = near.share_of_training
-    interval = wilson(training, len(near.training.distance))
+    training, different = near.share_of_training()
+    interval = wilson(training, different)
     return {
         "nearer_than_held_out": share,
         "nearer_than_held_out_low": low,
@@ -148,6 +148,7 @@ def _by_heart(near: Near, held_out: np.ndarray, seed: int) -> dict[str, float]:
         "nearest_is_training": training,
         "nearest_is_training_low": interval[0],
         "nearest_is_training_high": interval[1],
+        "nearest_images": different,
     }
 
 
