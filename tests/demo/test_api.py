@@ -1,8 +1,11 @@
 import io
+import json
 import re
+import shutil
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +226,8 @@ def test_a_failure_of_ours_is_one_sentence_with_the_headers_too(here: Project, s
 def test_other_sites_and_other_names_are_refused(client: Client) -> None:
     assert "another site" in error(client.get("/api/models", headers={"origin": "http://evil.example"}), 403)
     assert "another site" in error(client.get("/api/models", headers={"origin": "null"}), 403)
+    assert "another site" in error(client.get("/api/models", headers={"origin": "http://["}), 403)
+    assert client.get("/", headers={"origin": "http://["}).headers["x-content-type-options"] == "nosniff"
     assert "name" in error(client.get("/", headers={"host": "evil.example"}), 403)
     assert client.get("/api/models", headers={"origin": str(client.base_url).rstrip("/")}).status_code == 200
 
@@ -231,6 +236,45 @@ def test_only_the_pages_own_files_are_there(client: Client) -> None:
     assert client.get("/draw.js").headers["content-type"].startswith("text/javascript")
     for path in ("/../server.py", "/%2e%2e%2fserver.py", "/server.py", "/page/draw.js", "//etc/passwd"):
         assert client.get(path).status_code == 404
+
+
+def test_an_origin_that_names_no_site_is_foreign_to_a_request_without_a_name(here: Project, shelf: Shelf) -> None:
+    with ExitStack() as held:
+        url = held.enter_context(serving(make(shelf, None))).base_url
+        line = held.enter_context(socket.create_connection((url.host, url.port or 80), timeout=60))
+        line.sendall(b"GET /health HTTP/1.0\r\nOrigin: null\r\n\r\n")
+        assert line.recv(100).startswith(b"HTTP/1.1 403 ")
+
+
+def test_other_images_than_it_was_trained_on_are_not_told_as_those(
+    tmp_path: Path, here: Project, drawn: np.ndarray
+) -> None:
+    for folder in (here.root / "models/gan", here.root / "studies/facades/models/gan"):
+        copied = tmp_path / folder.relative_to(here.root)
+        shutil.copytree(folder, copied)
+        shutil.copytree(folder.parents[1] / "data", copied.parents[1] / "data")
+        config = json.loads((copied / "config.json").read_text())
+        config["corpus"]["processed"] = "another"
+        (copied / "config.json").write_text(json.dumps(config))
+    shelf = Shelf(models.found(tmp_path)[0])
+    shelf.prepare()
+    others = "the images here are others than it was trained on"
+    with serving(make(shelf, None)) as client:
+        found = client.post("/api/inspect?model=some-images", content=png(drawn)).json()
+        assert found["training"] == found["duplicate"] == {"why": others}
+        assert others in error(client.get("/api/example?model=facades"), 404)
+        assert not any(each["examples"] for each in client.get("/api/models").json()["models"])
+
+
+def test_nobody_is_told_where_a_model_is_on_this_machine(tmp_path: Path, here: Project) -> None:
+    broken = tiny.generator(tmp_path / "broken")
+    (broken / "generator.safetensors").unlink()
+    shelf = Shelf(models.named([str(here.root / "models/gan"), str(broken)]))
+    shelf.prepare()
+    with serving(make(shelf, None)) as client:
+        told = client.get("/api/models").text + client.get("/api/sample?model=some-images-2").text
+    assert "broken/generator.safetensors is missing" in told
+    assert str(here.root) not in told and str(tmp_path) not in told
 
 
 def test_a_model_that_is_not_ready_says_to_come_again(here: Project) -> None:

@@ -1,16 +1,20 @@
 import io
+import multiprocessing
 import os
 import signal
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from ganpipe.corpus.images import BrokenImage, square
+from ganpipe.demo import decoder as of_decoder
 from ganpipe.demo.decoder import Decoder, Square
+from ganpipe.demo.gate import Refused
 from support.scenes import scene
 
 
@@ -85,3 +89,23 @@ def test_one_that_ends_the_process_is_told_and_the_next_is_decoded(decoder: Deco
     with pytest.raises(BrokenImage, match="too much memory"):
         decoder.squares(encoded(scene(0)), [Square(8, "bilinear")])
     assert decoder.squares(encoded(scene(1)), [Square(8, "bilinear")])
+
+
+@pytest.mark.parametrize("instead", [print, Connection.recv], ids=["it ends", "it hangs"])
+def test_a_process_that_does_not_start_is_told_and_none_is_left(
+    instead: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = set(multiprocessing.active_children())
+    made = Decoder(60)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(of_decoder, "_serve", instead)
+            patch.setattr(of_decoder, "STARTS", 60 if instead is print else 0.5)
+            with pytest.raises(Refused, match="does not start") as refused:
+                made.squares(encoded(scene(0)), [Square(8, "bilinear")])
+        assert refused.value.status == 503
+        assert set(multiprocessing.active_children()) == before
+        assert made._line is None
+        assert made.squares(encoded(scene(1)), [Square(8, "bilinear")])[0].shape == (8, 8, 3)
+    finally:
+        made.close()

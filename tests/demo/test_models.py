@@ -1,10 +1,18 @@
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
+from ganpipe.corpus.shards import Images
 from ganpipe.demo.models import found, named
 from ganpipe.errors import UserError
+from ganpipe.models.store import load_config
+from ganpipe.training.loop import train
+from ganpipe.training.results import save
 from support import tiny
+from support.settings import train_params
 
 
 def test_models_are_found_in_their_places_and_told_by_what_they_are() -> None:
@@ -39,10 +47,68 @@ def test_a_broken_one_does_not_keep_the_others_from_being_shown() -> None:
     assert "models/gan/config.json is not JSON" in reason
 
 
+def edit(folder: Path, **parts: Any) -> None:
+    """Its config, with these parts instead."""
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **parts}))
+
+
+@pytest.mark.parametrize(
+    ("parts", "told"),
+    [
+        ({"generator": {"architecture": "of-2031"}}, "holds a generator that this version does not know: 'of-2031'"),
+        ({"generator": {"architecture": ["of-2031"]}}, "this version does not know"),
+        ({"generator": {}}, "this version does not know"),
+        ({"generator": "of-2031"}, "does not read: generator is no object in config.json"),
+        ({"discriminator": []}, "does not read: discriminator is no object"),
+        ({"train": None}, "does not read: train is no object"),
+        ({"corpus": "roses"}, "does not read: corpus is no object"),
+        ({"schema": 99}, "of a form that this version does not read"),
+    ],
+)
+def test_one_of_a_newer_version_does_not_either(parts: dict[str, Any], told: str) -> None:
+    edit(tiny.generator(Path("released/newer")), **parts)
+    tiny.generator(Path("released/roses"))
+    models, [reason] = found(Path())
+    assert [each.name for each in models] == ["roses"]
+    assert "released/newer" in reason and told in reason
+
+
+def test_one_that_cannot_be_read_does_not_either() -> None:
+    Path("released/newer/config.json").mkdir(parents=True)
+    tiny.generator(Path("released/roses"))
+    models, reasons = found(Path())
+    assert [each.name for each in models] == ["roses"]
+    assert reasons == ["released/newer/config.json cannot be read: Is a directory"]
+
+
+@pytest.mark.parametrize("discriminator", [{"features": 3}, {"architecture": ["of-2031"]}])
+def test_a_discriminator_of_a_newer_version_does_not_inspect(discriminator: dict[str, Any]) -> None:
+    edit(tiny.generator(Path("one")), discriminator=discriminator)
+    assert not named(["one"])[0].inspects
+
+
 def test_images_of_another_size_are_not_its_own() -> None:
     tiny.translator(Path("models/gan"))
     tiny.images(Path())
     assert named(["models/gan"])[0].corpus() is None
+
+
+def test_images_that_it_was_not_trained_on_are_not_its_own() -> None:
+    tiny.project(Path())
+    digest = Images(Path("data/processed")).digest
+    edit(Path("models/gan"), corpus={"processed": digest})
+    assert named(["models/gan"])[0].corpus() is not None
+    edit(Path("models/gan"), corpus={"processed": digest[::-1]})
+    [model] = named(["models/gan"])
+    assert model.corpus() is None
+    assert model.no_corpus() == "the images here are others than it was trained on"
+
+
+def test_a_training_says_which_images_it_was_of(corpus: Images) -> None:
+    params = train_params(steps=1)
+    save(train(params, corpus, torch.device("cpu")), params, corpus, Path("models/gan"))
+    assert load_config(Path("models/gan"))["corpus"]["processed"] == corpus.digest
 
 
 def test_a_model_from_photographs_to_labels_does_not_draw() -> None:

@@ -119,7 +119,7 @@ class Api:
         served = self.shelf.find(asked.model, "translator")
         images = served.corpus
         if images is None:
-            raise Refused(404, f"the images of {asked.model} are not here: `dvc repro preprocess` brings them")
+            raise Refused(404, f"there is no example of {asked.model}: {served.no_corpus}")
         split = next((name for name in images.splits if name != "train"), None)
         rows = images.rows(split) if split else np.arange(len(images))
         row = rows[np.random.default_rng(asked.seed).integers(len(rows))]
@@ -160,7 +160,6 @@ def _told(served: Served) -> dict[str, Any]:
     model = served.model
     return {
         "name": model.name,
-        "folder": str(model.folder),
         "kind": model.kind,
         "size": model.size,
         "draws": model.draws,

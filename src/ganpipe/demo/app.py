@@ -94,7 +94,7 @@ class Guard:
         host, origin = headers.get("host", ""), headers.get("origin")
         if self.hosts is not None and _hostname(f"//{host}") not in self.hosts:
             return "this server is not called by that name"  # a site's name that was pointed at this machine
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and _netloc(origin) != host:
             return "another site's page asks for this"
         return None
 
@@ -102,6 +102,13 @@ class Guard:
 def _hostname(address: str) -> str | None:
     try:
         return urlsplit(address).hostname
+    except ValueError:
+        return None
+
+
+def _netloc(address: str) -> str | None:
+    try:
+        return urlsplit(address).netloc or None
     except ValueError:
         return None
 

@@ -14,6 +14,7 @@ from ganpipe.corpus.images import BrokenImage, decode, square
 from ganpipe.demo.gate import Refused
 
 SECONDS = 10.0  # for one image; the process needs two to start
+STARTS = 60.0  # seconds, for its imports on a busy machine
 
 
 class Square(NamedTuple):
@@ -35,7 +36,7 @@ class Decoder:
     def squares(self, data: bytes, wanted: list[Square]) -> list[np.ndarray]:
         """The image in each form, uint8 (size, size, 3).
 
-        BrokenImage with a reason, short; Refused where other images take all the time.
+        BrokenImage with a reason, short; Refused where other images take all the time, or no process starts.
         """
         if not self._turn.acquire(timeout=2 * self.seconds):
             raise Refused(503, "other images are being decoded: ask again in some seconds")
@@ -71,13 +72,18 @@ class Decoder:
         self.close()
         context = multiprocessing.get_context("spawn")  # a fork would copy locks that other threads hold
         ours, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
-        self._process.start()
-        theirs.close()
-        if not ours.poll(60):  # its imports, on a busy machine
-            raise BrokenImage("nothing is there to decode it")
-        ours.recv()
         self._line = ours
+        process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        try:
+            with theirs:
+                process.start()
+            self._process = process
+            if not ours.poll(STARTS):
+                raise TimeoutError
+            ours.recv()
+        except (EOFError, OSError):
+            self.close()
+            raise Refused(503, "what decodes images does not start: ask again in some seconds") from None
         return ours
 
 

@@ -29,8 +29,8 @@ def inspect(served: Served, seen: np.ndarray, small: np.ndarray) -> dict[str, An
     }
     known = served.known
     if known is None:
-        why = "the training images are not here: `dvc repro preprocess` brings them"
-        return {**answer, "training": {"why": why}, "duplicate": {"why": why}}
+        why = {"why": served.no_corpus}
+        return {**answer, "training": why, "duplicate": why}
     known.start()
     return {**answer, "training": _neighbours(known, features[0]), "duplicate": _duplicate(known, small)}
 

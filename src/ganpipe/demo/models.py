@@ -57,21 +57,29 @@ class Model:
     @property
     def inspects(self) -> bool:
         """Whether its discriminator has features of images."""
-        return self.kind == "generator" and self.config[DISCRIMINATOR]["architecture"] in ARCHITECTURES
+        architecture = str(self.config[DISCRIMINATOR].get("architecture"))
+        return self.kind == "generator" and architecture in ARCHITECTURES
+
+    @property
+    def processed(self) -> Path:
+        """The folder in which the images are that its project trains on."""
+        return self.project / "data" / "processed"
 
     def corpus(self) -> Images | None:
-        """The images that it was trained on, where they are here and of its size."""
-        folder = self.project / "data" / "processed"
-        if not (folder / MANIFEST).exists():
+        """The images that it was trained on, where they are here; by their size alone where its config does not say."""
+        if not (self.processed / MANIFEST).exists():
             return None
-        images = Images(folder)
-        channels = 6 if self.kind == "translator" else 3
-        fits = images.manifest["container"] == "pixels" and images.manifest["shape"][1:] == [
-            self.size,
-            self.size,
-            channels,
-        ]
-        return images if fits else None
+        images = Images(self.processed)
+        shape = [self.size, self.size, 6 if self.kind == "translator" else 3]
+        fits = images.manifest["container"] == "pixels" and images.manifest["shape"][1:] == shape
+        trained_on = self.config.get("corpus", {}).get("processed")
+        return images if fits and trained_on in (None, images.digest) else None
+
+    def no_corpus(self) -> str:
+        """Why `corpus` gave none."""
+        if (self.processed / MANIFEST).exists():
+            return "the images here are others than it was trained on"
+        return "the training images are not here: `dvc repro preprocess` brings them"
 
 
 def named(given: Sequence[str]) -> list[Model]:
@@ -97,22 +105,36 @@ def _folders(root: Path) -> Iterable[Path]:
 
 def _model(text: str) -> Model:
     folder, average = Path(text.removesuffix(AVERAGED)), text.endswith(AVERAGED)
-    config = load_config(folder)
+    config = _config(folder)
     if GENERATOR not in config:
         raise UserError(f"{folder} holds no generator, so that there is nothing to show: name another folder")
     if average and GENERATOR + AVERAGE not in config["sha256"]:
         raise UserError(f"{folder} holds no averaged generator: leave out {AVERAGED}")
-    architecture = config[GENERATOR]["architecture"]
+    architecture = str(config[GENERATOR].get("architecture"))
+    tables: dict[str, Any] = {**UNETS, **ARCHITECTURES, **PERCEPTRONS}
+    network = tables.get(architecture)
+    if network is None:
+        raise UserError(f"{folder} holds a generator that this version does not know: {architecture[:64]!r}")
     kind: Kind = "translator" if architecture in UNETS else "generator"
     if architecture in PERCEPTRONS and len(PERCEPTRONS[architecture].shape) != 3:
         raise UserError(f"{folder} makes numbers, no images, so that there is nothing to show")
-    tables: dict[str, Any] = {**UNETS, **ARCHITECTURES, **PERCEPTRONS}
-    size = tables[architecture].size
     place = folder.resolve()
     in_project = place.parent.name == "models"
     project = place.parent.parent if in_project else place
     name = project.name if project.parent.name in ("studies", "released") else _told(config, project)
-    return Model(name, folder, average, config, kind, size, project)
+    return Model(name, folder, average, config, kind, network.size, project)
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """What the folder's config says, each part that is read here of the form in which it is read."""
+    try:
+        config = load_config(folder)
+    except OSError as error:
+        raise UserError(f"{folder / CONFIG} cannot be read: {error.strerror}") from None
+    for name in (GENERATOR, DISCRIMINATOR, "train", "corpus", "sha256"):
+        if not isinstance(config.get(name, {}), dict):
+            raise UserError(f"{folder} is of a form that this version does not read: {name} is no object in {CONFIG}")
+    return config
 
 
 def _told(config: dict[str, Any], project: Path) -> str:

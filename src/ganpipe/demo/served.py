@@ -25,6 +25,7 @@ class Served:
     def __init__(self, model: Model) -> None:
         self.model = model
         self.corpus: Images | None = None
+        self.no_corpus = ""  # why there are none
         self.known: Known | None = None
         self.failure: str | None = None
         self.along: Tensor | None = None
@@ -38,7 +39,7 @@ class Served:
     def prepare(self) -> None:
         """Export what never was, and run each network once: the first time takes longer."""
         try:
-            self.corpus = self.model.corpus()
+            self.corpus, self.no_corpus = self.model.corpus(), self.model.no_corpus()
             if self.model.latent:
                 self.along = directions(self.model)
             generator = session(self.model, "generator")
@@ -51,8 +52,13 @@ class Served:
                     self.known = Known(self.model, self.corpus)
             self._ready = ready
         except Exception as error:
-            self.failure = str(error) if isinstance(error, UserError) else f"it failed: {type(error).__name__}"
+            self.failure = self._told(error) if isinstance(error, UserError) else f"it failed: {type(error).__name__}"
             print(f"{self.model.folder} is not shown: {error}", file=sys.stderr, flush=True)
+
+    def _told(self, error: UserError) -> str:
+        """Without where on this machine the model's folder is: whoever reaches the page reads it."""
+        folder = self.model.folder
+        return str(error).replace(str(folder), folder.name) if folder.is_absolute() else str(error)
 
     def images(self, given: np.ndarray) -> np.ndarray:
         """What the generator makes of z or of images, uint8 (n, H, W, 3)."""

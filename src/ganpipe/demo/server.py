@@ -26,6 +26,7 @@ def serve(given: Sequence[str], host: str, port: int) -> None:
         import uvicorn
 
         from ganpipe.demo.app import make
+        from ganpipe.demo.protocol import Impatient
     except ImportError as error:
         package = (error.name or str(error)).partition(".")[0]
         raise UserError(f"{package} is not installed: pip install 'ganpipe[demo]'") from None
@@ -47,7 +48,7 @@ def serve(given: Sequence[str], host: str, port: int) -> None:
     shelf.start()
     config = uvicorn.Config(
         make(shelf, LOCAL if local else None),
-        http="h11",
+        http=Impatient,
         ws="none",
         log_config=None,
         access_log=False,

@@ -20,7 +20,8 @@ def save(trained: Trained, params: Training, images: Images, out: Path) -> str:
         shutil.copyfile(trained.samples[params.steps], draft / "samples.png")
         manifest = images.manifest
         origin = manifest.get("corpus") or {key: manifest[key] for key in ("name", "title", "licence")}
-        corpus = {**origin, "images": len(images.rows("train")), "resize": manifest.get("resize")}
+        held = {"images": len(images.rows("train")), "resize": manifest.get("resize"), "processed": images.digest}
+        corpus = {**origin, **held}
         about = {"train": params.model_dump(), "precision": trained.precision, "corpus": corpus}
         for step, path in trained.kept.items():  # one at a time: there may be many
             save_gan(draft / KEPT / f"step-{step:09}", kept.frozen(path, trained.networks), {**about, "step": step})
