@@ -49,7 +49,7 @@ def test_numbers_are_saved_and_drawn_again(numbers: Images) -> None:
     params = study_params("gaussian", steps=2)
     trained = train(params, numbers, CPU)
     save(trained, params, numbers, Path("gan"))
-    z = torch.rand(5, 1)
+    z = torch.rand(5, params.latent)
     averaged = load(Path("gan"), "generator", CPU, average=True)
     assert torch.equal(averaged(z), trained.networks["generator_average"](z))
     with pytest.raises(UserError, match="a generator that makes no images from noise: its network is mlp1"):
