@@ -40,6 +40,15 @@ QUICK: dict[str, dict[str, Any]] = {
 ALL = ["download", "evaluation_sets", "dedupe", "preprocess", "train", "evaluate@digits", "analyse"]
 
 
+def executed(out: str) -> list[str]:
+    """The stages that ran, in order; evaluations before analyses, for between these DVC is free to choose."""
+    ran = [line.split("'")[1] for line in out.splitlines() if line.startswith("Running stage")]
+    of_a_model = [name for name in ran if name.partition("@")[0] in ("evaluate", "analyse")]
+    return [name for name in ran if name not in of_a_model] + sorted(
+        of_a_model, key=lambda name: (name == "analyse", name)
+    )
+
+
 class Project:
     """A copy of the project under git and DVC, and what can be done with it."""
 
@@ -89,7 +98,7 @@ class Project:
     def repro(self, code: int = 0) -> tuple[list[str], str]:
         """The stages that ran, in order, and what was printed."""
         out = self.run("dvc", "repro", code=code)
-        return [line.split("'")[1] for line in out.splitlines() if line.startswith("Running stage")], out
+        return executed(out), out
 
     def json(self, name: str) -> dict[str, Any]:
         content: dict[str, Any] = json.loads((self.folder / name).read_text())

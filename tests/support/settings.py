@@ -1,7 +1,7 @@
 """Settings for tests: those of params.yaml, made small."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,14 +11,18 @@ from ganpipe.corpus.params import DownloadParams, PreprocessParams
 from ganpipe.corpus.preprocess import preprocess
 from ganpipe.corpus.shards import Images
 from ganpipe.settings import read_params
-from ganpipe.training.params import TrainParams, TranslateParams
 from support.graph import ROOT
+
+if TYPE_CHECKING:  # they import torch, and some processes are to stay small
+    from ganpipe.training.params import TrainParams, TranslateParams
 
 SMALL = {"width": 2, "latent": 8, "steps": 20, "batch_size": 8, "tick": 4, "sample_every": 10, "precision": "fp32"}
 
 
-def train_params(**changes: Any) -> TrainParams:
+def train_params(**changes: Any) -> "TrainParams":
     """The pipeline's training settings, tiny, with `changes`."""
+    from ganpipe.training.params import TrainParams
+
     return TrainParams.model_validate({**read_params(ROOT / "params.yaml")["train"], **SMALL, **changes})
 
 
@@ -41,13 +45,17 @@ def digits_corpus(folder: Path, count: int = 200, **changes: Any) -> Images:
     return Images(folder / "processed")
 
 
-def study_params(name: str, **changes: Any) -> TrainParams:
+def study_params(name: str, **changes: Any) -> "TrainParams":
     """The training settings of a study, with `changes`."""
+    from ganpipe.training.params import TrainParams
+
     return TrainParams.model_validate({**read_params(ROOT / f"studies/{name}/params.yaml")["train"], **changes})
 
 
-def translate_params(**changes: Any) -> TranslateParams:
+def translate_params(**changes: Any) -> "TranslateParams":
     """Those of facades, tiny, with `changes`."""
+    from ganpipe.training.params import TranslateParams
+
     small = {"network": "pix2pix128", "width": 2, "enlarged": 143, "steps": 6, "batch_size": 2, "tick": 2}
     settings = {**read_params(ROOT / "studies/facades/params.yaml")["train"], **small}
     return TranslateParams.model_validate({**settings, "sample_every": 4, "precision": "fp32", **changes})
