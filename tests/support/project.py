@@ -41,12 +41,10 @@ ALL = ["download", "evaluation_sets", "dedupe", "preprocess", "train", "evaluate
 
 
 def executed(out: str) -> list[str]:
-    """The stages that ran, in order; evaluations before analyses, for between these DVC is free to choose."""
+    """The stages that ran, in the pipeline's order: among those that do not follow from one another DVC is free."""
+    order = [name.partition("@")[0] for name in ALL]
     ran = [line.split("'")[1] for line in out.splitlines() if line.startswith("Running stage")]
-    of_a_model = [name for name in ran if name.partition("@")[0] in ("evaluate", "analyse")]
-    return [name for name in ran if name not in of_a_model] + sorted(
-        of_a_model, key=lambda name: (name == "analyse", name)
-    )
+    return sorted(ran, key=lambda name: (order.index(name.partition("@")[0]), name))
 
 
 class Project:
