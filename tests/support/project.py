@@ -40,10 +40,15 @@ QUICK: dict[str, dict[str, Any]] = {
 ALL = ["download", "evaluation_sets", "dedupe", "preprocess", "train", "evaluate@digits", "analyse"]
 
 
+RANK = {"download": 0, "evaluation_sets": 0, "dedupe": 1, "preprocess": 2, "train": 3, "evaluate": 4, "analyse": 4}
+
+
 def executed(out: str) -> list[str]:
-    """The stages that ran, in the pipeline's order: among those that do not follow from one another DVC is free."""
+    """The stages that ran, none before one that it follows from; among others, where DVC is free, in ALL's order."""
     order = [name.partition("@")[0] for name in ALL]
     ran = [line.split("'")[1] for line in out.splitlines() if line.startswith("Running stage")]
+    ranks = [RANK[name.partition("@")[0]] for name in ran]
+    assert ranks == sorted(ranks), ran
     return sorted(ran, key=lambda name: (order.index(name.partition("@")[0]), name))
 
 
