@@ -31,7 +31,7 @@ repro: setup  ## Run the whole pipeline: what is up to date is not run again
 study: setup  ## Run one of the smaller studies: make study NAME=gaussian, SET="train.steps=1000" for other settings, without spaces in one
 	@test -f "studies/$(NAME)/dvc.yaml" || { echo "error: NAME is one of: $(notdir $(patsubst %/,%,$(wildcard studies/*/)))" >&2; exit 1; }
 	@cd "studies/$(NAME)" && ganpipe check
-	@cd "studies/$(NAME)" && $(if $(SET),dvc exp run $(foreach setting,$(SET),-S '$(setting)') dvc.yaml,dvc repro dvc.yaml)
+	@cd "studies/$(NAME)" && $(if $(SET),dvc exp run $(foreach setting,$(SET),-S '$(setting)'),dvc repro)
 
 exp: setup  ## Compare the experiments in the terminal: what differs, and the accuracies
 	@COLUMNS=$${COLUMNS:-200} dvc exp show --only-changed --drop '^(?!Experiment$$|(.*:)?accuracy(_validation|(_clean)?(_\d+_a_class)?(_random_init|_pixels|_supervised)?)$$|(.*:)?($(SECTIONS))\.\w+$$)'

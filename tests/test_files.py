@@ -151,8 +151,10 @@ def test_a_full_disk_is_told_by_its_number() -> None:
 def test_the_projects_root_is_dvcs_also_for_temporary_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copy = tmp_path / ".dvc" / "tmp" / "exps" / "standalone" / "tmpxyz"
     (copy / ".dvc").mkdir(parents=True)
-    (tmp_path / "studies" / "roses").mkdir(parents=True)
-    for start in (tmp_path, copy, tmp_path / "studies" / "roses"):
+    study = tmp_path / "studies" / "roses"
+    copied = study / ".dvc" / "tmp" / "exps" / "queue" / "tmpxyz" / "studies" / "roses"
+    (copied / ".dvc").mkdir(parents=True)
+    for start in (tmp_path, copy, study, copied):
         assert project_root(start) == tmp_path
         monkeypatch.chdir(start)
         assert work_folder().resolve() == tmp_path / ".ckpt"

@@ -17,13 +17,25 @@ from ganpipe.errors import UserError
 
 
 def project_root(start: Path = Path()) -> Path:
-    """The DVC root, and of a temporary copy made by `dvc exp run --temp` or `--queue` the original's; absolute."""
-    parts = start.resolve().parts
+    """The pipeline's folder, also from within a study, which is a DVC project in it; absolute.
+
+    Of a temporary copy made by `dvc exp run --temp` or `--queue` it is the original's.
+    """
+    root = here = _original(start.resolve())
+    for folder in (here, *here.parents):
+        if (folder / ".dvc").is_dir():
+            root = folder
+        if (folder / ".git").exists():
+            break
+    return root
+
+
+def _original(folder: Path) -> Path:
+    parts = folder.parts
     for place in range(len(parts) - 2):
         if parts[place : place + 3] == (".dvc", "tmp", "exps"):
             return Path(*parts[:place])
-    here = start.resolve()
-    return next((folder for folder in (here, *here.parents) if (folder / ".dvc").is_dir()), here)
+    return folder
 
 
 def work_folder() -> Path:

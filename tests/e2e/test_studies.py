@@ -25,7 +25,7 @@ def change(project: Project, study: str, **sections: dict[str, Any]) -> None:
 
 
 def repro(project: Project, study: str) -> list[str]:
-    out = project.run("dvc", "repro", f"studies/{study}/dvc.yaml")
+    out = project.run("dvc", "--cd", f"studies/{study}", "repro")
     return [line.split("'")[1].split(":")[-1] for line in out.splitlines() if line.startswith("Running stage")]
 
 
@@ -49,11 +49,26 @@ def test_numbers_have_a_graph_and_an_experiment_of_their_own(project: Project) -
     assert len(client.search_logged_models([experiment.experiment_id])) == 1
 
 
+def test_an_experiment_in_a_copy_is_told_to_the_same_store(project: Project) -> None:
+    out = project.run("dvc", "--cd", "studies/gaussian", "exp", "run", "--temp", "-S", "train.steps=10")
+    assert "Ran experiment(s)" in out
+    client = project.client()
+    experiment = client.get_experiment_by_name("ganpipe-gaussian")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], "tags.`ganpipe.stage` = 'train'")
+    assert {run.data.params["train.steps"] for run in runs} == {"10", "20"}
+
+
 def test_what_is_brought_back_is_told_again(project: Project) -> None:
     """As after a restore from DVC's cache, where no stage's code runs."""
     (project.folder / "mlflow.db").unlink()
     out = project.run("sh", "-c", "cd studies/gaussian && ganpipe sync")
     assert "made from files: download, train, analyse" in out
+
+
+def test_the_pipeline_is_silent_of_studies(project: Project) -> None:
+    """DVC's tables are of one project: with the studies' settings in them nobody could read `dvc exp show`."""
+    assert "studies" not in project.run("dvc", "exp", "show", "--csv") + project.run("dvc", "status")
 
 
 def test_memorising_is_measured_by_step(project: Project) -> None:
