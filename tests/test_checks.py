@@ -56,7 +56,12 @@ def test_check_accepts_the_shipped_settings_and_finds_a_fault_in_any_section() -
         ("  vetoes:  ", "  vetoes: nowhere ", "dedupe.vetoes is nowhere, which is no file"),
         ("  side: 32 ", "  side: 64 ", "preprocess.side is 64, but dcgan32 takes 32"),
         ("  kept: false ", "  kept: true ", "evaluate.kept is true: set train.keep_every"),
-        ("  average: false ", "  average: true ", "evaluate.average is true: set train.average"),
+        (
+            "  average: false           # the averaged ",
+            "  average: true # ",
+            "evaluate.average is true: set train.average",
+        ),
+        ("  average: false           # look at ", "  average: true # ", "analyse.average is true: set train.average"),
         ("  layers:  ", "  layers: [7] ", "evaluate.layers names more than the 6 of dcgan32"),
         ("  weights:  ", "  weights: nowhere ", "evaluate.weights is nowhere, which is no folder"),
         ("  duplicates:  ", "  duplicates: nowhere ", "evaluate.duplicates is nowhere, which is no file"),

@@ -100,6 +100,7 @@ def _of_analyse(
     kind, others = analyse.model_dump()["kind"], {**{name: ["pairs"] for name in UNETS}, "mlp1": ["numbers"]}
     makes = others.get(train.network, ["images", "concepts"])
     yield f"analyse.kind is {kind}, but {train.network} makes {makes[0]}", kind not in makes
+    yield "analyse.average is true: set train.average", analyse.average and not train.average
     if isinstance(analyse, PairsParams):
         splits = preprocess.held_out if preprocess is not None and isinstance(preprocess.held_out, list) else []
         yield f"analyse.split is {analyse.split}, which preprocess.held_out does not name", analyse.split not in splits

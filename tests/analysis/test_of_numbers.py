@@ -17,7 +17,7 @@ from ganpipe.training.results import save
 from support.settings import study_params
 
 CPU = torch.device("cpu")
-PARAMS = NumbersParams(kind="numbers", samples=5000, seed=0)
+PARAMS = NumbersParams(kind="numbers", samples=5000, average=True, seed=0)
 
 
 @pytest.fixture
@@ -50,6 +50,8 @@ def test_the_averaged_generator_is_measured_against_the_corpus_own_distribution(
     assert set(found.pictures) == {"histogram"}
     again = analyse(PARAMS, weights, Images(Path("raw")), Path("none"), CPU)
     assert again.metrics == found.metrics
+    plain = PARAMS.model_copy(update={"average": False})
+    assert analyse(plain, weights, Images(Path("raw")), Path("none"), CPU).metrics["ks"] != found.metrics["ks"]
 
 
 def test_images_are_no_numbers(weights: Path, corpus: Images) -> None:

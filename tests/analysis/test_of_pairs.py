@@ -18,7 +18,7 @@ from ganpipe.training.results import save
 from support.settings import translate_params
 
 CPU = torch.device("cpu")
-PARAMS = PairsParams(kind="pairs", split="val", statistics="image", dropout=False, shown=3, seed=0)
+PARAMS = PairsParams(kind="pairs", split="val", statistics="image", dropout=False, shown=3, average=False, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def weights(pairs: Images, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("gan")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        params = translate_params(steps=1)
+        params = translate_params(steps=2, average=0.999)
         save(train(params, pairs, CPU), params, pairs, folder / "gan")
     return folder / "gan"
 
@@ -61,11 +61,12 @@ def test_a_perfect_translator_is_perfect(weights: Path, pairs: Images, monkeypat
     assert found.metrics["ssim"] == pytest.approx(1)
 
 
-def test_both_switches_reach_the_network(weights: Path, pairs: Images) -> None:
+def test_all_switches_reach_the_network(weights: Path, pairs: Images) -> None:
     plain = analysed(weights, pairs)
     assert analysed(weights, pairs).metrics == plain.metrics
     assert analysed(weights, pairs, statistics="frozen").metrics["l1"] != plain.metrics["l1"]
     assert analysed(weights, pairs, dropout=True).metrics["l1"] != plain.metrics["l1"]
+    assert analysed(weights, pairs, average=True).metrics["l1"] != plain.metrics["l1"]
 
 
 def test_pairs_that_were_trained_on_are_not_measured(weights: Path, pairs: Images) -> None:

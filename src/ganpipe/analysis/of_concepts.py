@@ -28,7 +28,7 @@ def of_concepts(
     found: Analysis, params: ConceptsParams, weights: Path, corpus: Images, raw: Path | None, device: torch.device
 ) -> None:
     """Add what the settings ask for. `raw` is the folder that the corpus was made of: attributes are read there."""
-    generator, distribution = load_generator(weights, device), load_config(weights)["train"]["noise"]
+    generator, distribution = load_generator(weights, device, params.average), load_config(weights)["train"]["noise"]
     z = samples.noise(params.candidates, generator.latent, distribution, params.seed)
     others = samples.noise(MORE, generator.latent, distribution, mix_seed(params.seed, OTHERS))
     if params.forget is not None:
@@ -46,7 +46,9 @@ def of_concepts(
         rows = np.random.default_rng([params.seed, KNOWN]).permutation(corpus.rows("train"))[: params.labelled]
         facts = labels.facts(corpus, Images(raw), rows)
         known = {name: labels.truth(labels.parse(name), facts) for name in params.attributes}
-        judge = attributes.learn(load_discriminator(weights, device), corpus.pixels(rows), known, params.seed, device)
+        judge = attributes.learn(
+            load_discriminator(weights, device, params.average), corpus.pixels(rows), known, params.seed, device
+        )
         scores = attributes.attributes(found, generator, judge, z, others, params.stops, params.reach, device)
     if params.concepts is not None:
         asked = concepts.read("analyse.concepts", Path(params.concepts), params.candidates)

@@ -31,7 +31,7 @@ ENLARGED = 2  # times, of every picture
 
 def of_images(params: AnalyseParams, weights: Path, corpus: Images, evaluation: Path, device: torch.device) -> Analysis:
     """Look at the GAN in `weights`, which was trained on `corpus`."""
-    generator, config = load_generator(weights, device), load_config(weights)
+    generator, config = load_generator(weights, device, params.average), load_config(weights)
     distribution = config["train"]["noise"]
     found = Analysis()
     if params.walks:
@@ -46,7 +46,7 @@ def of_images(params: AnalyseParams, weights: Path, corpus: Images, evaluation: 
     if params.samples and (config["discriminator"]["architecture"] in ARCHITECTURES):
         _compared(found, params, weights, corpus, evaluation, device)
     if params.filters:
-        discriminator = load_discriminator(weights, device)
+        discriminator = load_discriminator(weights, device, params.average)
         networks = {"trained": discriminator, "untrained": untrained(discriminator, params.seed, corpus, device)}
         _filters(found, params.filters, networks, _some(params, corpus), device)
     return found
@@ -80,17 +80,17 @@ def _compared(
     found: Analysis, params: AnalyseParams, weights: Path, corpus: Images, evaluation: Path, device: torch.device
 ) -> None:
     """Samples over their nearest training images, the nearest pairs first; and whether they are nearer than others."""
-    discriminator, config = load_discriminator(weights, device), load_config(weights)
+    discriminator, config = load_discriminator(weights, device, params.average), load_config(weights)
     training = _some(params, corpus)
     z = samples.noise(
         params.samples, config["generator"]["latent"], config["train"]["noise"], mix_seed(params.seed, SAMPLES)
     )
-    made = samples.drawn(load_generator(weights, device), z, device)
+    made = samples.drawn(load_generator(weights, device, params.average), z, device)
     tests = held_out(params, corpus, evaluation, discriminator.table.size, config)
     earlier = kept_folders(weights) if params.by_step else {}
     sets = {
         **{
-            f"after {step:,} steps": samples.drawn(load_generator(at, device), z, device)
+            f"after {step:,} steps": samples.drawn(load_generator(at, device, params.average), z, device)
             for step, at in earlier.items()
         },
         "samples": made,

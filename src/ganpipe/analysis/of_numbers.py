@@ -24,8 +24,7 @@ def of_numbers(params: NumbersParams, weights: Path, corpus: Images, device: tor
     """The moments of the generator's numbers, and how far their distribution is from the one they are to have."""
     if "deviation" not in corpus.manifest:
         raise UserError(f"analyse.kind is numbers, but {corpus.folder} holds no draws of a known distribution")
-    average = "generator_average" in load_config(weights)["sha256"]
-    generator = load(weights, GENERATOR, device, average)
+    generator = load(weights, GENERATOR, device, params.average)
     if not isinstance(generator, Sampler):
         raise UserError(f"analyse.kind is numbers, but {weights} holds a generator that makes none")
     z = noise(params.samples, generator.latent, load_config(weights)["train"]["noise"], mix_seed(params.seed))

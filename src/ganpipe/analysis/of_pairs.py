@@ -36,7 +36,7 @@ def of_pairs(params: PairsParams, weights: Path, corpus: Images, device: torch.d
     if params.split == "train":
         raise UserError("analyse.split is train, whose pairs the generator has seen: name one of preprocess.held_out")
     direction = load_config(weights)["train"]["direction"]
-    network = load_translator(weights, device)
+    network = load_translator(weights, device, params.average)
     rows = corpus.rows(params.split)
     training, mean = _training(corpus, direction)
     scores: dict[str, list[Tensor]] = {"l1": [], "ssim": [], "l1_mean": [], "l1_nearest": []}

@@ -10,6 +10,7 @@ from ganpipe.settings import Section
 class Analysing(Section):
     """What is looked at in a trained GAN, beside its accuracy."""
 
+    average: bool = Field(description="look at the averaged weights, which train.average kept")
     seed: int = Field(ge=0, description="of z, of what is dropped, and of the images that are drawn")
 
     @classmethod

@@ -22,7 +22,7 @@ from ganpipe.models.unet import UNet
 N = TypeVar("N", bound=nn.Module)
 Sampler = Generator | PerceptronGenerator
 CONFIG = "config.json"
-GAN, CLASSIFIER = "dcgan", "classifier"  # what the weights were trained for
+GAN, CLASSIFIER = "gan", "classifier"  # what the weights were trained for
 KEPT = "kept"  # the subfolder of networks of the way, each a model's folder of its own: step-000001000
 
 

@@ -12,6 +12,8 @@ import torch
 
 import ganpipe
 from ganpipe import files
+from ganpipe.errors import UserError
+from ganpipe.runtime import any_of, from_the_first, world
 
 KEEP = 2
 ALIKE = 6  # things in which a training differs at most that somebody may have meant to continue
@@ -23,19 +25,33 @@ KEY = "key.json"
 
 
 def folder_for(stage: str, what_determines: dict[str, Any]) -> Path:
-    """Where a stage's unfinished work lives, made if need be: keyed by everything that determines it, the code and
-    torch included.
+    """Where a stage's unfinished work lives: keyed by everything that determines it, the code and torch included.
+
+    It is made by the process that writes there. UserError where not all that share the work would do the same.
     """
     package = Path(ganpipe.__file__).parent
     code = {
         path.relative_to(package).as_posix(): files.sha256(path) for part in CODE for path in sorted(package.glob(part))
     }
     key = {**what_determines, "code": files.digest(code), "torch": torch.__version__}
+    _refuse_difference(key)
     folder = files.work_folder() / stage / files.digest(key)
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / KEY).exists():
-        files.write_json(folder / KEY, key)
+    if world()[0] == 0:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / KEY).exists():
+            files.write_json(folder / KEY, key)
     return folder
+
+
+def _refuse_difference(key: dict[str, Any]) -> None:
+    """In all processes, where one goes by another key than the first."""
+    first = from_the_first(key)
+    differing = sorted(name for name in first.keys() | key.keys() if first.get(name) != key.get(name))
+    if not any_of(bool(differing)):
+        return
+    rank, size = world()
+    what = f"process {rank} differs in {', '.join(differing)}" if differing else "another process says which"
+    raise UserError(f"the {size} processes do not train the same as the first one, {what}: make their hosts alike")
 
 
 def not_continued(folder: Path) -> str | None:

@@ -142,7 +142,11 @@ def _train(
 def _what_determines(
     params: Training, images: Images, device: torch.device, precision: torch.dtype
 ) -> dict[str, object]:
-    """All that the result follows from. Not the length: a longer training continues a shorter one."""
+    """All that the result follows from. Not the length: a longer training continues a shorter one.
+
+    And not the number of processes: it changes nothing but the order of sums, and a host that dies may not cost the
+    work of all.
+    """
     # Only a falling learning rate looks ahead to the end.
     looks_ahead = {params.schedule, params.discriminator_schedule} - {None, "constant"}
     return {
@@ -151,9 +155,8 @@ def _what_determines(
         "device": device.type,
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "precision": str(precision),
-        # Sums are split over a CPU's threads and over processes, so their numbers show in the last digits.
+        # Sums are split over a CPU's threads, so their number shows in the last digits.
         "threads": torch.get_num_threads() if device.type == "cpu" else None,
-        "processes": world()[1],
     }
 
 

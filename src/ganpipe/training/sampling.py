@@ -49,27 +49,15 @@ class SamplingStep(Step):
         """Whether a network draws at random what it drops."""
         return isinstance(self.generator, PerceptronGenerator) and self.generator.table.dropout > 0
 
-    def update_generator(self, batch: Batch) -> Seen:
-        """G's half of the alternation."""
-        with self.autocast():
-            return self._descend_generator(batch, self.generator(batch.z))
+    def make(self, batch: Batch) -> Tensor:
+        """What the generator makes of the batch."""
+        made: Tensor = self.generator(batch.z)
+        return made
 
-    def update_discriminator(self, batch: Batch) -> Seen:
-        """D's half of the alternation."""
-        with self.autocast():
-            with torch.no_grad():
-                fake = self.generator(batch.z)
-            return self._descend_discriminator(batch, fake)
-
-    def update_both(self, batch: Batch) -> Seen:
-        """D, then G against the D of that moment, on the same generated samples: G runs forward once."""
-        with self.autocast():
-            fake = self.generator(batch.z)
-            return {**self._descend_discriminator(batch, fake.detach()), **self._descend_generator(batch, fake)}
-
-    def _descend_generator(self, batch: Batch, fake: Tensor) -> Seen:
+    def descend_generator(self, batch: Batch, made: Tensor) -> Seen:
+        """The objective, and of the rotation head a part."""
         self.discriminator.requires_grad_(False)  # its weights' gradients would be thrown away
-        shown = self._distort(fake, batch.distort_fake)
+        shown = self._distort(made, batch.distort_fake)
         logits = self.discriminator(shown).float()
         real_logits = logits
         if self.objective.paired:
@@ -83,10 +71,11 @@ class SamplingStep(Step):
         self.discriminator.requires_grad_(True)
         return {"loss_g": loss.detach(), "gradient_g": norm}
 
-    def _descend_discriminator(self, batch: Batch, fake: Tensor) -> Seen:
+    def descend_discriminator(self, batch: Batch, made: Tensor) -> Seen:
+        """The objective, what regularises it, and the rotation head's loss."""
         params = self.params
         real = self._distort(batch.real, batch.distort_real)
-        fake = self._distort(fake, batch.distort_fake)
+        fake = self._distort(made, batch.distort_fake)
         if params.r1:
             real = real.detach().requires_grad_()
         if params.r2:

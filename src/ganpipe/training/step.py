@@ -56,16 +56,34 @@ class Step(ABC):
         self.averages = {name: Average(network, params.average) for name, network in followed.items()}
 
     @abstractmethod
+    def make(self, batch: Any) -> Tensor:
+        """What the generator makes of a batch."""
+
+    @abstractmethod
+    def descend_generator(self, batch: Any, made: Tensor) -> Seen:
+        """One step of G down its loss, of what it made."""
+
+    @abstractmethod
+    def descend_discriminator(self, batch: Any, made: Tensor) -> Seen:
+        """One step of D down its loss, of what G made."""
+
     def update_generator(self, batch: Any) -> Seen:
         """G's half of the alternation."""
+        with self.autocast():
+            return self.descend_generator(batch, self.make(batch))
 
-    @abstractmethod
     def update_discriminator(self, batch: Any) -> Seen:
         """D's half of the alternation."""
+        with self.autocast():
+            with torch.no_grad():
+                made = self.make(batch)
+            return self.descend_discriminator(batch, made)
 
-    @abstractmethod
     def update_both(self, batch: Any) -> Seen:
-        """D, then G against the D of that moment, on the same generated samples: G runs forward once."""
+        """D, then G against the D of that moment, on what G made once."""
+        with self.autocast():
+            made = self.make(batch)
+            return {**self.descend_discriminator(batch, made.detach()), **self.descend_generator(batch, made)}
 
     @property
     def drops_out(self) -> bool:

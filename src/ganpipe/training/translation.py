@@ -75,25 +75,13 @@ class TranslationStep(Step):
         """Whether a network draws at random what it drops."""
         return True
 
-    def update_generator(self, batch: PairBatch) -> Seen:
-        """G's half of the alternation."""
-        with self.autocast():
-            return self._descend_generator(batch, self.generator(batch.given))
+    def make(self, batch: PairBatch) -> Tensor:
+        """What the generator makes of the batch."""
+        made: Tensor = self.generator(batch.given)
+        return made
 
-    def update_discriminator(self, batch: PairBatch) -> Seen:
-        """D's half of the alternation."""
-        with self.autocast():
-            with torch.no_grad():
-                made = self.generator(batch.given)
-            return self._descend_discriminator(batch, made)
-
-    def update_both(self, batch: PairBatch) -> Seen:
-        """D, then G against the D of that moment, on the same made images: G runs forward once."""
-        with self.autocast():
-            made = self.generator(batch.given)
-            return {**self._descend_discriminator(batch, made.detach()), **self._descend_generator(batch, made)}
-
-    def _descend_discriminator(self, batch: PairBatch, made: Tensor) -> Seen:
+    def descend_discriminator(self, batch: PairBatch, made: Tensor) -> Seen:
+        """Half the objective, over all patches."""
         real = self.discriminator(batch.given, batch.wanted).float()
         fake = self.discriminator(batch.given, made).float()
         loss = self.objective.discriminator(real, fake) / 2  # it learns half as fast as G (section 3.3)
@@ -101,7 +89,8 @@ class TranslationStep(Step):
         seen = {"loss_d": loss.detach(), "real_accuracy": real_accuracy, "fake_accuracy": fake_accuracy}
         return {**seen, "gradient_d": self.descend(DISCRIMINATOR, loss)}
 
-    def _descend_generator(self, batch: PairBatch, made: Tensor) -> Seen:
+    def descend_generator(self, batch: PairBatch, made: Tensor) -> Seen:
+        """The objective, and how far what was made is from what was wanted."""
         self.discriminator.requires_grad_(False)
         fake = self.discriminator(batch.given, made).float()
         real = fake
