@@ -149,15 +149,17 @@ def test_a_full_disk_is_told_by_its_number() -> None:
 
 
 def test_the_projects_root_is_dvcs_also_for_temporary_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    copy = tmp_path / ".dvc" / "tmp" / "exps" / "standalone" / "tmpxyz"
+    (tmp_path / ".dvc").mkdir()  # somebody else's, around it
+    root = tmp_path / "project"
+    copy = root / ".dvc" / "tmp" / "exps" / "standalone" / "tmpxyz"
     (copy / ".dvc").mkdir(parents=True)
-    study = tmp_path / "studies" / "roses"
+    study = root / "studies" / "roses"
     copied = study / ".dvc" / "tmp" / "exps" / "queue" / "tmpxyz" / "studies" / "roses"
     (copied / ".dvc").mkdir(parents=True)
-    for start in (tmp_path, copy, study, copied):
-        assert project_root(start) == tmp_path
+    for start in (root, copy, study, copied):
+        assert project_root(start) == root
         monkeypatch.chdir(start)
-        assert work_folder().resolve() == tmp_path / ".ckpt"
+        assert work_folder().resolve() == root / ".ckpt"
 
 
 def test_scratch_is_gone_at_the_end_also_of_a_failure() -> None:

@@ -15,19 +15,18 @@ import numpy as np
 
 from ganpipe.errors import UserError
 
+STUDIES = "studies"  # the folder of studies, in the pipeline's
+
 
 def project_root(start: Path = Path()) -> Path:
     """The pipeline's folder, also from within a study, which is a DVC project in it; absolute.
 
     Of a temporary copy made by `dvc exp run --temp` or `--queue` it is the original's.
     """
-    root = here = _original(start.resolve())
-    for folder in (here, *here.parents):
-        if (folder / ".dvc").is_dir():
-            root = folder
-        if (folder / ".git").exists():
-            break
-    return root
+    here = _original(start.resolve())
+    project = next((folder for folder in (here, *here.parents) if (folder / ".dvc").is_dir()), here)
+    above = project.parent.parent
+    return above if project.parent.name == STUDIES and (above / ".dvc").is_dir() else project
 
 
 def _original(folder: Path) -> Path:

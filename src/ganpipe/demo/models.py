@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from ganpipe.corpus.shards import Images
 from ganpipe.errors import UserError
+from ganpipe.files import STUDIES
 from ganpipe.manifest import MANIFEST
 from ganpipe.models.dcgan import ARCHITECTURES
 from ganpipe.models.mlp import PERCEPTRONS
@@ -16,7 +17,7 @@ from ganpipe.models.store import CONFIG, load_config
 from ganpipe.models.unet import UNETS
 
 AVERAGED = ":average"  # behind a model's folder, for its averaged weights
-PLACES = ("models/gan", "studies/*/models/gan", "released/*")  # below the project's root
+PLACES = ("models/gan", f"{STUDIES}/*/models/gan", "released/*")  # below the project's root
 
 Kind = Literal["translator", "generator"]
 
@@ -121,7 +122,7 @@ def _model(text: str) -> Model:
     place = folder.resolve()
     in_project = place.parent.name == "models"
     project = place.parent.parent if in_project else place
-    name = project.name if project.parent.name in ("studies", "released") else _told(config, project)
+    name = project.name if project.parent.name in (STUDIES, "released") else _told(config, project)
     return Model(name, folder, average, config, kind, network.size, project)
 
 

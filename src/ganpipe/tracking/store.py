@@ -8,7 +8,6 @@ from types import ModuleType
 from ganpipe import files
 
 EXPERIMENT, DEFAULT = "ganpipe", "default"  # of the pipeline at the project's root, which is the study `default`
-STUDIES = "studies"
 STAGE, MODEL, IMAGES = "ganpipe.stage", "ganpipe.model", "ganpipe.images"  # tags: of what, by checksums
 MADE = "ganpipe.made"  # the checksum of the images that a data stage made, as the tags of its readers have it
 KEY, JOURNAL = "ganpipe.key", "ganpipe.journal"  # of settings and inputs together; of one run
@@ -17,7 +16,7 @@ KEY, JOURNAL = "ganpipe.key", "ganpipe.journal"  # of settings and inputs togeth
 def experiment() -> str:
     """The name of the study's experiment: stages run in its folder, studies/<name>, or in a copy of that."""
     parts = Path.cwd().parts
-    study = parts[-1] if parts[-2:-1] == (STUDIES,) else DEFAULT
+    study = parts[-1] if parts[-2:-1] == (files.STUDIES,) else DEFAULT
     return EXPERIMENT if study == DEFAULT else f"{EXPERIMENT}-{study}"
 
 
