@@ -1,6 +1,7 @@
 import torch
 from torch import nn
 
+from ganpipe.models.norm import BatchNorm
 from ganpipe.models.patch import PatchDiscriminator
 
 
@@ -25,3 +26,11 @@ def test_a_logit_sees_seventy_by_seventy_pixels() -> None:
     rows, columns = other.grad.abs().sum((0, 1)).nonzero(as_tuple=True)
     assert int(rows.max() - rows.min()) + 1 == 70
     assert int(columns.max() - columns.min()) + 1 == 70
+
+
+def test_it_has_as_many_weights_as_the_authors() -> None:
+    """2.769 M at width 64; the first convolution is not normalised, and has a bias in its place."""
+    with torch.device("meta"):
+        network = PatchDiscriminator(64)
+    assert sum(weights.numel() for weights in network.parameters()) == 2_768_705
+    assert [isinstance(norm, BatchNorm) for norm in network.norms] == [False, True, True, True]
