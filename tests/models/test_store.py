@@ -111,7 +111,9 @@ def test_a_broken_config_is_the_users_to_mend(folder: Path, content: bytes) -> N
         load_discriminator(folder, CPU)
 
 
-@pytest.mark.parametrize("change", [{"schema": 0}, {"network": "another"}, {"discriminator": None}, {"sha256": None}])
+@pytest.mark.parametrize(
+    "change", [{"schema": 0}, {"network": "another"}, {"discriminator": None}, {"sha256": None}, {"sha256": 5}]
+)
 def test_a_config_of_another_form_is_the_users_to_mend(folder: Path, change: dict[str, object]) -> None:
     config = {**load_config(folder), **change}
     (folder / CONFIG).write_text(json.dumps({key: value for key, value in config.items() if value is not None}))
@@ -125,16 +127,33 @@ def test_truncated_weights_are_the_users_to_mend(whole: Path, share: float) -> N
     data = path.read_bytes()
     try:
         path.write_bytes(data[: int(share * len(data))])
-        with pytest.raises(UserError, match=r"discriminator\.safetensors does not hold these weights"):
+        with pytest.raises(UserError, match=r"discriminator\.safetensors is damaged.*`dvc repro --force"):
             load_discriminator(whole, CPU)
     finally:
         path.write_bytes(data)
+
+
+def vouched(folder: Path) -> None:
+    """Let the config name the checksums of what is there: as whoever wrote the weights would."""
+    config = load_config(folder)
+    found = {name: files.sha256(path) for name in NAMES if (path := folder / f"{name}.safetensors").exists()}
+    (folder / CONFIG).write_text(json.dumps({**config, "sha256": {**config["sha256"], **found}}))
+
+
+@pytest.mark.parametrize("head", [2**63, 2**40, 100, 0])
+def test_a_head_that_lies_of_its_length_is_the_users_to_mend(folder: Path, head: int) -> None:
+    path = folder / "discriminator.safetensors"
+    path.write_bytes(head.to_bytes(8, "little") + path.read_bytes()[8:])
+    vouched(folder)
+    with pytest.raises(UserError, match="does not hold these weights"):
+        load_discriminator(folder, CPU)
 
 
 def test_weights_of_another_width_are_the_users_to_mend(folder: Path, tmp_path: Path) -> None:
     save_gan(tmp_path / "other", gan(width=3), {})
     for name in NAMES:
         (tmp_path / "other" / f"{name}.safetensors").replace(folder / f"{name}.safetensors")
+    vouched(folder)
     for load in (load_generator, load_discriminator):
         with pytest.raises(UserError, match="does not hold these weights"):
             load(folder, CPU)
@@ -142,6 +161,7 @@ def test_weights_of_another_width_are_the_users_to_mend(folder: Path, tmp_path: 
 
 def test_one_networks_weights_are_not_the_others(folder: Path) -> None:
     (folder / "generator.safetensors").replace(folder / "discriminator.safetensors")
+    vouched(folder)
     with pytest.raises(UserError, match="does not hold these weights"):
         load_discriminator(folder, CPU)
 

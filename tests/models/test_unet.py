@@ -41,6 +41,21 @@ def test_at_width_64_it_is_the_papers() -> None:
     assert isinstance(network.down_norms[-1], nn.Identity)
 
 
+@pytest.mark.parametrize("architecture", UNETS)
+def test_half_the_units_of_three_layers_are_dropped(architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    dropped: list[tuple[float, int]] = []
+
+    def dropout(maps: torch.Tensor, share: float, active: bool) -> torch.Tensor:
+        assert active
+        dropped.append((share, maps.shape[-1]))
+        return maps
+
+    monkeypatch.setattr("ganpipe.models.unet.F.dropout", dropout)
+    network = made(architecture)
+    network(torch.rand(1, 3, network.table.size, network.table.size))
+    assert dropped == [(0.5, 2), (0.5, 4), (0.5, 8)]
+
+
 def test_the_bottlenecks_normalisation_leaves_nothing_but_its_bias_of_one_image() -> None:
     network = made(bottleneck_norm=True)
     norm = network.down_norms[-1]
