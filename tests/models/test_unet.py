@@ -41,6 +41,14 @@ def test_at_width_64_it_is_the_papers() -> None:
     assert isinstance(network.down_norms[-1], nn.Identity)
 
 
+def test_the_first_convolution_sees_the_image_as_it_is() -> None:
+    network, images = made(), torch.rand(1, 3, 128, 128) - 0.5
+    seen: list[torch.Tensor] = []
+    network.down[0].register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    network(images)
+    assert torch.equal(seen[0], images)
+
+
 @pytest.mark.parametrize("architecture", UNETS)
 def test_half_the_units_of_three_layers_are_dropped(architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
     dropped: list[tuple[float, int]] = []
