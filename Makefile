@@ -8,7 +8,7 @@ UV_VERSION := 0.13.8
 SYNC := .venv/bin/uv pip sync --quiet --require-hashes --compile-bytecode --python .venv/bin/python requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro exp test bench lint ui demo study sync graph lock clean ci ci-lock ci-remote ci-experiment ci-comment
+.PHONY: help setup doctor repro exp test bench lint ui demo study sync graph reference lock clean ci ci-lock ci-remote ci-experiment ci-comment
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ setup: .venv/.synced  ## Make .venv with every package at its locked version
 	@$(SYNC) 2>.venv/sync.log || { echo "trying again with the system's certificates"; $(SYNC) --system-certs; }
 	@.venv/bin/uv pip install --quiet --offline --no-deps --no-build-isolation --python .venv/bin/python --editable .
 	@touch $@
+
+doctor: setup  ## Say what is missing here, and what to type
+	@ganpipe doctor
 
 repro: setup  ## Run the whole pipeline: what is up to date is not run again
 	@ganpipe check
@@ -58,6 +61,9 @@ lock: setup  ## Renew requirements.lock from pyproject.toml
 
 graph: setup  ## Write into dvc.yaml, and those of the studies, what their code depends on
 	@python ci/graph.py
+
+reference: setup  ## Write docs/reference/settings.md and commands.md from the code
+	@python ci/reference.py
 
 sync: setup  ## Bring MLflow up to date: what it could not take, what DVC brought back from its cache
 	@ganpipe sync

@@ -1,3 +1,4 @@
+import argparse
 import os
 import shutil
 import signal
@@ -10,9 +11,11 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
+import pytest
 import torch
 from models.test_theano import released
 
+from ganpipe.cli import parser
 from ganpipe.corpus.shards import write_pixels
 from ganpipe.models.norm import BatchNorm
 from ganpipe.models.store import load_discriminator
@@ -24,6 +27,17 @@ def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
+
+
+def test_every_command_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
+    subcommands = next(each for each in parser()._actions if isinstance(each, argparse._SubParsersAction))
+    assert {"check", "doctor", "compare", "dedupe", "sample", "serve"} <= set(subcommands.choices)
+    assert [told.dest for told in subcommands._choices_actions if told.help] == list(subcommands.choices)
+    for name in subcommands.choices:
+        with pytest.raises(SystemExit) as ended:
+            parser().parse_args([name, "--help"])
+        assert ended.value.code == 0
+        assert capsys.readouterr().out.startswith(f"usage: ganpipe {name} ")
 
 
 def test_a_port_in_use_gets_a_sentence() -> None:

@@ -9,14 +9,14 @@ from pathlib import Path
 from ganpipe.errors import UserError, entry
 
 
-@entry
-def main() -> None:
-    """Parse the command line and run the subcommand."""
+def parser() -> argparse.ArgumentParser:
+    """Of every subcommand, with its options."""
     parser = argparse.ArgumentParser(prog="ganpipe", description="Tools around the pipeline; `dvc repro` runs it.")
     commands = parser.add_subparsers(dest="command", required=True)
     pages = commands.add_parser("ui", help="open the MLflow pages of this project's runs")
     pages.add_argument("--port", type=int, default=5000, help="port on 127.0.0.1 (default: %(default)s)")
     commands.add_parser("check", help="check every setting in params.yaml before a long run starts")
+    commands.add_parser("doctor", help="say what is missing here, and what to type")
     pair = commands.add_parser("compare", help="compare trainings: what differs, which figures moved, curves, samples")
     pair.add_argument(
         "runs",
@@ -116,7 +116,13 @@ def main() -> None:
     alone.add_argument("--index", type=Path, help="a folder that remembers what was hashed, for the next time")
     alone.add_argument("--bits", type=int, help="of the code of whitened (default: 128)")
     alone.add_argument("--seed", type=int, default=0, help="default: %(default)s")
-    arguments = parser.parse_args()
+    return parser
+
+
+@entry
+def main() -> None:
+    """Parse the command line and run the subcommand."""
+    arguments = parser().parse_args()
     if arguments.command == "ui":
         _ui(arguments.port)
     elif arguments.command == "sets":
@@ -143,6 +149,10 @@ def main() -> None:
         from ganpipe.demo.server import serve
 
         serve(arguments.models, arguments.host, arguments.port)
+    elif arguments.command == "doctor":
+        from ganpipe.doctor import doctor
+
+        doctor()
     else:
         from ganpipe import checks
 
