@@ -8,7 +8,7 @@ UV_VERSION := 0.13.8
 SYNC := .venv/bin/uv pip sync --quiet --require-hashes --compile-bytecode --python .venv/bin/python requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor repro exp test bench lint ui demo study sync graph reference lock clean ci ci-lock ci-remote ci-experiment ci-comment
+.PHONY: help setup doctor repro exp test bench chaos lint ui demo study sync graph reference lock clean ci ci-lock ci-remote ci-experiment ci-comment
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ test: setup  ## Run the tests (TESTS=tests/e2e for some of them)
 bench: setup  ## Measure what README and docs say of speed
 	@python benchmarks/train.py
 	@python benchmarks/features.py
+
+chaos: setup  ## Run the pipeline while stages are killed, disks fill up, networks fail and files are damaged (half an hour and more)
+	@python tests/chaos/chaos.py --rounds 50
 
 lint: setup  ## Check style and types
 	@ruff check . && ruff format --check . && mypy

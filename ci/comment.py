@@ -20,12 +20,15 @@ MARK = "<!-- make ci-comment -->"  # by which the comment is known again
 LONGEST = 65_000  # letters; GitHub takes 65,536
 PICTURE = re.compile(r"!\[[^\]]*\]\((report/[\w.-]+\.png)\)")
 ELSEWHERE = "(The pictures are in the job's artifacts.)"
+PNG = b"\x89PNG\r\n\x1a\n"
 SECONDS = 60  # to wait for an answer
 
 
 def main() -> None:
     """Exit with a sentence where there is nothing to put, nowhere to put it, or no leave to."""
     try:
+        if Path("report.md").is_symlink():  # a change's code made it, and this job holds a token
+            sys.exit("error: report.md is a link: `make ci-experiment` writes a file")
         report = Path("report.md").read_text(encoding="utf-8")
         if "GITHUB_REPOSITORY" in os.environ:
             print(on_github(report))
@@ -121,7 +124,7 @@ def on_gitlab(report: str) -> str:
 
 def _body(report: str, store: Callable[[list[str]], dict[str, str]]) -> str:
     """The report with its pictures where `store` has put them; without, where the token may not put them."""
-    pictures = [path for path in dict.fromkeys(PICTURE.findall(report)) if Path(path).is_file()]
+    pictures = [path for path in dict.fromkeys(PICTURE.findall(report)) if _is_picture(Path(path))]
     try:
         places = store(pictures) if pictures else {}
         words = PICTURE.sub(lambda link: f"![]({places[link[1]]})" if link[1] in places else "", report)
@@ -132,6 +135,14 @@ def _body(report: str, store: Callable[[list[str]], dict[str, str]]) -> str:
     if len(words) > LONGEST:
         words = f"{words[:LONGEST]}\n\n(Cut: the job's artifacts have all of it.)\n"
     return f"{MARK}\n{words}"
+
+
+def _is_picture(path: Path) -> bool:
+    """Whether it is one, and no link to what else this machine holds."""
+    if path.is_symlink() or path.parent.is_symlink() or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(PNG)) == PNG
 
 
 def _earlier(ask: Callable[[int], list[dict[str, Any]]], ours: Callable[[dict[str, Any]], bool]) -> int | None:

@@ -11,6 +11,7 @@ from ganpipe.analysis.report import analyse
 from ganpipe.corpus.shards import Images
 from ganpipe.errors import entry
 from ganpipe.files import write_json
+from ganpipe.manifest import verified
 from ganpipe.models.store import load_config
 from ganpipe.runtime import choose_device
 from ganpipe.settings import load_params
@@ -23,7 +24,7 @@ WEIGHTS = Path("models/gan")
 @entry
 def main() -> None:
     params = load_params(Analysing, "analyse")
-    corpus = Images(Path(sys.argv[1] if len(sys.argv) > 1 else "data/processed"))
+    corpus = Images(verified(Path(sys.argv[1] if len(sys.argv) > 1 else "data/processed")))
     raw = Path(sys.argv[2]) if len(sys.argv) > 2 else None
     checksums = load_config(WEIGHTS)["sha256"]
     inputs = {"processed": corpus.digest, "weights": checksums["generator"]}

@@ -9,6 +9,7 @@ from ganpipe.corpus.shards import Images
 from ganpipe.dedupe.keep import read_kept
 from ganpipe.errors import entry
 from ganpipe.files import write_json
+from ganpipe.manifest import verified
 from ganpipe.settings import load_params
 from ganpipe.tracking import inputs, told
 from ganpipe.tracking.run import track
@@ -19,9 +20,9 @@ DEDUPED, OUT = Path("data/deduped"), Path("data/processed")
 @entry
 def main() -> None:
     params = load_params(PreprocessParams, "preprocess")
-    images = Images(Path(sys.argv[1]))
-    with track("preprocess", inputs.of_preprocess(images, DEDUPED)) as run:
-        figures = preprocess(params, images, read_kept(DEDUPED), OUT)
+    images, deduped = Images(verified(Path(sys.argv[1]))), verified(DEDUPED)
+    with track("preprocess", inputs.of_preprocess(images, deduped)) as run:
+        figures = preprocess(params, images, read_kept(deduped), OUT)
         write_json(Path("metrics/preprocess.json"), figures)
         told.data(run, "preprocess", OUT)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from ganpipe.corpus.shards import Images
 from ganpipe.errors import entry
 from ganpipe.files import write_json
+from ganpipe.manifest import verified
 from ganpipe.runtime import choose_device, joined, world
 from ganpipe.settings import load_params
 from ganpipe.tracking import told
@@ -21,7 +22,7 @@ OUT = Path("models/gan")
 @entry
 def main() -> None:
     params = load_params(Training, "train")
-    images = Images(Path(sys.argv[1] if len(sys.argv) > 1 else "data/processed"))
+    images = Images(verified(Path(sys.argv[1] if len(sys.argv) > 1 else "data/processed")))
     name = run_name(f"width {params.width}, {params.steps} steps")
     with joined(device := choose_device()), track("train", {"processed": images.digest}, name) as run:
         trained = train(params, images, device, run.tick, lambda step, path: run.picture("samples", path, step))

@@ -34,6 +34,11 @@ def test_users_mistake_is_one_sentence() -> None:
     assert run("raise UserError('there is no x: make one')") == (1, "", "error: there is no x: make one\n")
 
 
+def test_what_a_terminal_obeys_is_spelled_out() -> None:
+    status, _, said = run(r"raise UserError('a\x1b]0;owned\x07b\x9b2J\u202e\udc80: caf\u00e9')")
+    assert (status, said) == (1, "error: a\\x1b]0;owned\\x07b\\x9b2J\\u202e\\udc80: caf\u00e9\n")
+
+
 def test_interruption_says_how_to_go_on() -> None:
     status, _, said = run("raise KeyboardInterrupt")
     assert (status, said) == (130, "interrupted: run the same command again to continue\n")

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ganpipe.errors import UserError
-from ganpipe.files import write_json
-from ganpipe.manifest import MANIFEST, SCHEMA, read_manifest
+from ganpipe.files import sha256, write_json
+from ganpipe.manifest import MANIFEST, SCHEMA, read_manifest, verified
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -44,3 +44,29 @@ def test_any_other_content_is_a_user_error(content: bytes) -> None:
         (Path(folder) / MANIFEST).write_bytes(content)
         with pytest.raises(UserError, match="dvc repro"):
             read_manifest(Path(folder))
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "gone", "manifest"])
+def test_a_file_that_a_disk_has_damaged_is_named_with_what_makes_it_anew(damage: str) -> None:
+    folder = Path("data/processed")
+    folder.mkdir(parents=True)
+    for name in ("a.npy", "labels.npy"):
+        Path(folder, name).write_bytes(b"0123456789")
+    held = [{"file": name, "rows": 1, "sha256": sha256(folder / name)} for name in ("a.npy", "labels.npy")]
+    write_json(folder / MANIFEST, {"schema": SCHEMA, "shards": held[:1], "others": held[1:]})
+    verified(folder)
+    if damage == "flipped":
+        Path(folder, "labels.npy").write_bytes(b"0123456788")
+    elif damage == "cut":
+        Path(folder, "a.npy").write_bytes(b"")
+    elif damage == "gone":
+        Path(folder, "a.npy").unlink()
+    else:
+        write_json(folder / MANIFEST, {"schema": SCHEMA, "shards": [{"fale": "a.npy"}]})
+    with pytest.raises(UserError, match="is damaged.*`dvc repro --force --single-item preprocess` makes it anew"):
+        verified(folder)
+
+
+def test_a_manifest_that_names_no_files_is_verified() -> None:
+    write_json(Path(MANIFEST), {"schema": SCHEMA})
+    verified(Path())

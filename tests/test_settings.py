@@ -130,3 +130,21 @@ def test_no_setting_has_a_name_that_dvcs_run_cache_ignores() -> None:
     """DVC leaves `size` and `nfiles` out of the key under which it caches a stage's run, at any depth."""
     for section, values in read_params(ROOT / "params.yaml").items():
         assert not {"size", "nfiles"} & values.keys(), section
+
+
+def test_a_value_that_stands_for_gigabytes_is_not_written_out(tmp_path: Path) -> None:
+    tens = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9))
+    bomb = f"a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n{tens}"
+    path = tmp_path / "params.yaml"
+    path.write_text(bomb + (ROOT / "params.yaml").read_text().replace("  steps: 4200", "  steps: *a8"))
+    with pytest.raises(UserError, match="train.steps") as caught:
+        load_params(TrainParams, "train", path)
+    assert len(str(caught.value)) < 2000
+
+
+@pytest.mark.parametrize("content", [b"a: \xff\n", b"a: 2024-13-45\n", b"[" * 5000, b"a: \x00\n"])
+def test_what_yaml_cannot_read_gets_a_sentence(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="is not valid YAML"):
+        load_params(TrainParams, "train", path)

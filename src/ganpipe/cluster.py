@@ -36,7 +36,10 @@ def connect() -> None:
     except (ConnectionError, RuntimeError, ValueError) as error:
         address = os.environ.get("RAY_ADDRESS", "this machine")
         raise UserError(f"there is no Ray cluster at {address} ({error}): start it, or unset GANPIPE_ENGINE") from None
-    ray.data.DataContext.get_current().enable_progress_bars = False
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    # The other way to shuffle keeps rows in actors, which are lost with their machine.
+    context.shuffle_strategy = ray.data.context.ShuffleStrategy.SORT_SHUFFLE_PULL_BASED
     logging.getLogger("ray.data").setLevel(logging.WARNING)
 
 

@@ -8,6 +8,11 @@ from collections.abc import Callable
 FULL = (errno.ENOSPC, errno.EDQUOT)  # a disk, or what a user may take of it
 
 
+def printable(words: str) -> str:
+    """With escapes for what a terminal obeys: a sentence may quote names and answers from outside."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in words)
+
+
 class UserError(Exception):
     """Something the user can mend. The message says what is wrong, where, and what to do."""
 
@@ -20,7 +25,7 @@ def entry(main: Callable[[], None]) -> Callable[[], None]:
         try:
             main()
         except UserError as error:
-            sys.exit(f"error: {error}")
+            sys.exit(f"error: {printable(str(error))}")
         except KeyboardInterrupt:
             print("interrupted: run the same command again to continue", file=sys.stderr)
             sys.exit(130)

@@ -4,9 +4,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ganpipe import files
 from ganpipe.errors import UserError
 
 MANIFEST = "manifest.json"
+MAKERS = {  # which stage makes a folder of that name, or one in it
+    "raw": "download",
+    "evaluation": "evaluation_sets",
+    "deduped": "dedupe",
+    "processed": "preprocess",
+}
 SCHEMA = 1  # of every manifest; raised when a reader of the old form would go wrong
 
 
@@ -25,3 +32,22 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             f"{folder} is of schema {manifest.get('schema')}, this reads {SCHEMA}: make it anew with `dvc repro`"
         )
     return manifest
+
+
+def verified(folder: Path) -> Path:
+    """The folder, each file of which has the checksum that the manifest says; else a UserError names the file.
+
+    DVC trusts a file whose date and size are as they were; a failing disk changes neither.
+    """
+    manifest = read_manifest(folder)
+    stage = MAKERS.get(folder.name) or MAKERS.get(folder.parent.name, "STAGE")
+    anew = f"`dvc repro --force --single-item {stage}` makes it anew"
+    try:
+        named = {entry["file"]: entry["sha256"] for kind in ("shards", "others") for entry in manifest.get(kind, [])}
+    except (KeyError, TypeError):
+        raise UserError(f"{folder / MANIFEST} is damaged: {anew}") from None
+    for name, checksum in named.items():
+        path = folder / name
+        if not path.is_file() or files.sha256(path) != checksum:
+            raise UserError(f"{path} is damaged, its checksum is not the one in {MANIFEST}: {anew}")
+    return folder

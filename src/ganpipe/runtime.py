@@ -7,9 +7,11 @@ import platform
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from datetime import timedelta
 from itertools import islice
 from multiprocessing import connection
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from ganpipe.errors import UserError
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 A = TypeVar("A")
 B = TypeVar("B")
 POOL_PAYS_FROM = 8  # batches: below, starting worker processes takes longer than the work
+LOST = ("onnection", "by peer", "remote process", "imed out")
+SILENCE = timedelta(minutes=10)  # after which another process is taken for lost: a machine without power says nothing
 
 
 def choose_device() -> "torch.device":
@@ -93,13 +97,13 @@ def threads(count: int | None) -> Iterator[None]:
 
 
 def world() -> tuple[int, int]:
-    """Rank of this process and how many share this training: 0 of 1 outside `torchrun` and its like."""
+    """Rank of this process and how many share the work: 0 of 1 outside `torchrun` and its like."""
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
 @contextmanager
 def joined(device: "torch.device") -> Iterator[None]:
-    """Join the other processes of this training, where there are others; a lost one ends this one with a sentence."""
+    """Join the other processes of this work, where there are others; a lost one ends this one with a sentence."""
     rank, size = world()
     if size == 1:
         yield
@@ -107,19 +111,19 @@ def joined(device: "torch.device") -> Iterator[None]:
     import torch.distributed as dist
 
     # Tensors on a GPU go by nccl; small agreements between the hosts, which wait for no GPU, by gloo.
-    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=SILENCE)
     lost = False
     try:
         yield
     except RuntimeError as error:
         # What nccl raises, and what gloo says, when the other end of a connection is gone.
         gone = isinstance(error, dist.DistError) and "invalid usage" not in str(error)
-        if not gone and not any(words in str(error) for words in ("onnection", "by peer", "remote process")):
+        if not gone and not any(words in str(error) for words in LOST):
             raise
         lost = True
         raise UserError(
-            f"process {rank} of {size} lost another one of this training ({str(error).splitlines()[0]}): give the same "
-            "command again to continue from the last checkpoint"
+            f"process {rank} of {size} lost another one ({str(error).splitlines()[0]}): give the same command again to "
+            "continue"
         ) from None
     finally:
         if not lost:  # to leave in good order would wait for the lost one
@@ -163,6 +167,33 @@ def average_over_processes(tensors: "Sequence[torch.Tensor]") -> None:
     flat /= size
     for tensor, mean in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
         tensor.detach().copy_(mean.view_as(tensor))
+
+
+def sum_over_processes(tensor: "torch.Tensor") -> "torch.Tensor":
+    """Its sum over the processes that share this work."""
+    if world()[1] == 1:
+        return tensor
+    import torch.distributed as dist
+
+    total = tensor.contiguous()
+    dist.all_reduce(total)
+    return total
+
+
+def share(count: int) -> slice:
+    """Which of `count` things, in order, are this process's: as many as any other's, or one more or less."""
+    rank, size = world()
+    return slice(rank * count // size, (rank + 1) * count // size)
+
+
+@contextmanager
+def first_speaks() -> Iterator[None]:
+    """Let no other process of this work print than the first."""
+    if world()[0] == 0:
+        yield
+        return
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        yield
 
 
 def mix_seed(*parts: int) -> int:

@@ -1,6 +1,7 @@
 """Reads one section of params.yaml into its frozen, typed model; unknown keys are errors."""
 
 import difflib
+import reprlib
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -10,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ganpipe.errors import UserError
 
 PARAMS_FILE = Path("params.yaml")
+SHORT = reprlib.Repr()  # of a value in a sentence: some lines of YAML may stand for gigabytes
+SHORT.maxstring = SHORT.maxother = 200
+SHORT.maxlevel = 2
 
 
 class Section(BaseModel):
@@ -46,7 +50,7 @@ def read_params(path: Path = PARAMS_FILE) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"there is no {path} in {Path.cwd()}: run this from the project's folder") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # also of bytes that are no text, dates that are none
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path} must hold sections with settings, not {type(content).__name__}")
@@ -63,4 +67,4 @@ def _sentence(model: type[Section], section: str, fault: Any) -> str:
     message = fault["msg"].removeprefix("Value error, ")
     if not fault["loc"]:  # of several settings together, whose values the message names where they matter
         return f"{name}: {message}"
-    return f"{name}: {message[0].lower()}{message[1:]}, not {fault['input']!r}"
+    return f"{name}: {message[0].lower()}{message[1:]}, not {SHORT.repr(fault['input'])}"

@@ -209,6 +209,23 @@ def test_a_report_too_long_for_a_comment_is_cut() -> None:
     assert forge.comments[0]["body"].endswith("have all of it.)\n")
 
 
+def test_links_and_what_is_no_picture_are_not_sent() -> None:
+    """The change's own code wrote them, and the job that sends them holds a token."""
+    Path("secret").write_text(TOKEN)
+    Path("secret.png").write_bytes(PICTURE)
+    forge = Forge()
+    with serving(forge, forge.github) as address:
+        write_report("![a](report/a.png) ![b](report/b.png) ![c](report/base-samples.png)")
+        Path("report/a.png").write_text(TOKEN)
+        Path("report/b.png").symlink_to("../secret.png")
+        comment(**on_github(address))
+        assert forge.blobs == [PICTURE]
+        Path("report.md").unlink()
+        Path("report.md").symlink_to("secret")
+        assert "report.md is a link" in comment(**on_github(address)).stderr
+    assert not any(TOKEN in each["body"] for each in forge.comments)
+
+
 def test_mistakes_get_a_sentence() -> None:
     assert "there is no report.md" in comment(GITHUB_REPOSITORY="owner/name").stderr
     write_report()

@@ -68,6 +68,7 @@ def test_a_server_that_breaks_off_leaves_no_file_under_its_name(monkeypatch: pyt
 
 
 def test_a_file_that_a_store_cuts_short_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "WAIT_SECONDS", 0)
     memory = fsspec.filesystem("memory")
     memory.pipe("/bucket/cut.tar", b"whole")
     whole = type(memory).info

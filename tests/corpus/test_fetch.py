@@ -1,7 +1,9 @@
 """Against a real server on this machine: whatever it does, the right bytes arrive or none are kept."""
 
+import gzip
 import hashlib
 import os
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -338,6 +340,21 @@ def test_a_file_of_which_nothing_is_published_is_continued_while_it_is_the_same(
     assert mirror.requests["/a"][2:] == ["bytes=0-0"]
 
 
+@pytest.mark.parametrize("damage", ["flipped", "cut", "unknown"])
+def test_a_file_that_was_damaged_here_is_fetched_again(mirror: Mirror, damage: str) -> None:
+    url = mirror.url("/a", serve(DATA, etag='"1"'))
+    found = fetch_unsigned((url,), TO.parent)
+    if damage == "flipped":
+        found.write_bytes(LIE)
+    elif damage == "cut":
+        found.write_bytes(DATA[:5])
+    else:
+        found.with_name("a.sha256").write_bytes(b"\xff")
+    assert unsigned(url) == DATA
+    assert unsigned(url) == DATA
+    assert [asked for asked in mirror.requests["/a"] if asked != "bytes=0-0"] == [None, None]
+
+
 @pytest.mark.parametrize("etag", ['"2"', 'W/"1"', None])
 def test_another_version_of_it_is_fetched_from_its_beginning(mirror: Mirror, etag: str | None) -> None:
     url = mirror.url("/a", *[serve(DATA, HALF, etag='"1"' if etag == '"2"' else etag)] * 2, status(403))
@@ -350,6 +367,36 @@ def test_another_version_of_it_is_fetched_from_its_beginning(mirror: Mirror, eta
 
 def test_a_file_of_unknown_length_is_what_arrives(mirror: Mirror) -> None:
     assert unsigned(mirror.url("/a", unannounced(DATA))) == DATA
+
+
+@pytest.mark.parametrize("size", ["\xb2", "9" * 5000, "-1", "1e3"])
+def test_a_length_that_is_no_number_is_none(mirror: Mirror, size: str) -> None:
+    def answer(handler: Handler) -> None:
+        handler.give(206 if handler.headers["Range"] else 200, DATA, Content_Range=f"bytes 0-0/{size}", ETag='"1"')
+
+    assert unsigned(mirror.url("/a", answer)) == DATA
+
+
+@pytest.mark.parametrize("md5", [None, MD5])
+def test_a_length_that_no_disk_has_room_for_is_refused_before_it_is_counted(mirror: Mirror, md5: str | None) -> None:
+    size = shutil.disk_usage(Path()).free + (1 << 45)
+    url = mirror.url("/a", lambda handler: handler.give(206, b"x", Content_Range=f"bytes 0-0/{size}", ETag='"1"'))
+    with pytest.raises(FetchError, match="for which the disk has no room"):
+        unsigned(url) if md5 is None else fetch((url,), TO, None, md5)
+
+
+def test_nothing_is_unpacked_on_the_way(mirror: Mirror) -> None:
+    """A kilobyte, packed twice, is gigabytes; and a server says of a published .tar.gz that it is packed."""
+    packed = gzip.compress(gzip.compress(bytes(1 << 20)))
+    url = mirror.url("/a", lambda handler: handler.give(200, packed, Content_Encoding="gzip, gzip", ETag='"1"'))
+    assert unsigned(url) == packed
+    assert fetch((url,), TO, len(packed), hashlib.md5(packed).hexdigest()).read_bytes() == packed
+
+
+@pytest.mark.parametrize("name", ["a" * 3000 + ".zip", "%e5%9b%be" * 300 + ".zip"])
+def test_a_long_name_keeps_its_end(mirror: Mirror, name: str) -> None:
+    found = fetch_unsigned((mirror.url(f"/{name}", serve(DATA)),), TO.parent)
+    assert found.suffix == ".zip" and len(found.name.encode()) <= 100
 
 
 @pytest.mark.parametrize("path", ["/%2e%2e", "/..%2f..%2fx", "/a%00b", "/", "/.hidden", "/%2e%2e%5cx"])

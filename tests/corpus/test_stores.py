@@ -2,16 +2,23 @@
 
 import os
 import tarfile
+import threading
 import zipfile
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import boto3
 import fsspec
 import lmdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from corpus.pictures import encode, fill, noise
 
-from ganpipe.corpus import stores
+from ganpipe.corpus import http, stores
 from ganpipe.corpus.download import download
 from ganpipe.corpus.http import FetchError
 from ganpipe.corpus.labelled import evaluation_set
@@ -19,6 +26,7 @@ from ganpipe.corpus.params import EvaluationSetsParams
 from ganpipe.corpus.shards import Images
 from ganpipe.errors import UserError
 from support.bucket import bucket as s3
+from support.flaky import FAULTS, Proxy, flaky
 from support.settings import download_params
 
 
@@ -65,7 +73,7 @@ def test_a_copy_of_a_folder_holds_what_the_folder_holds_now(bucket: str) -> None
     [
         ("../a.png", "leads out of it"),
         ("a/../../a.png", "leads out of it"),
-        ("deep/b.png/a.png", "File exists|Not a directory"),  # which is a file's name, too
+        ("deep/b.png/a.png", "File exists|Not a directory|Is a directory"),  # which is a file's name, too
         (f"{'n' * 300}/a.png", "File name too long"),
     ],
 )
@@ -92,6 +100,7 @@ def test_what_a_store_fails_with_is_told(bucket: str, monkeypatch: pytest.Monkey
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("the token has run out\nat line 3")
 
+    monkeypatch.setattr(http, "WAIT_SECONDS", 0)
     monkeypatch.setattr(type(stored.system), "get_file", fail)
     with pytest.raises(FetchError, match="^the token has run out$"):
         stores.copy(stored, Path("to.png"))
@@ -144,3 +153,140 @@ def test_images_come_from_an_object_store() -> None:
         assert counts == {"images": 5, "rejected": 0}
         with pytest.raises(UserError, match=r"s3://images/none/\*\.tar, which could not be read: no such file"):
             download(download_params("webdataset", "s3://images/none/*.tar"), Path("other"))
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, Proxy]]:
+    """A client of an object store with a bucket `images`, and the proxy that all but the client have before it."""
+    monkeypatch.setattr(http, "WAIT_SECONDS", 0)
+    monkeypatch.setattr(stores, "PATIENCE", {**stores.PATIENCE, "read_timeout": 1})
+    with s3("images") as endpoint, flaky(endpoint) as proxy:
+        client = boto3.client("s3", endpoint_url=endpoint)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.server_port}")
+        yield client, proxy
+
+
+def write(form: str) -> str:
+    """Ten images in that form, in the folder `given`; their path from there."""
+    held = {f"{kind}/{number}.png": encode(noise(1, 9, 9, number)[0]) for kind in "ab" for number in range(5)}
+    if form == "folder":
+        fill(Path("given/photos"), held)
+        return "photos"
+    Path("given").mkdir()
+    if form == "parquet":
+        for number, part in enumerate(np.array_split(sorted(held), 2)):
+            column = [{"bytes": held[name], "path": name} for name in part]
+            pq.write_table(pa.table({"image": column, "label": [0] * len(part)}), f"given/{number}.parquet")
+        return "*.parquet"
+    if form == "webdataset":
+        for shard, part in enumerate(np.array_split(sorted(held), 2)):
+            with tarfile.open(f"given/{shard:03}.tar", "w") as tar:
+                for place, name in enumerate(part):
+                    Path("one.png").write_bytes(held[name])
+                    tar.add("one.png", f"{shard}{place}.png")
+        return "{000..001}.tar"
+    with zipfile.ZipFile("given/photos.zip", "w") as archive:
+        for name, data in held.items():
+            archive.writestr(name, data)
+    return "photos.zip"
+
+
+@pytest.mark.parametrize("form", ["folder", "archive", "webdataset", "parquet"])
+def test_every_form_gives_the_same_bytes_from_a_store_as_from_a_mounted_path(
+    store: tuple[Any, Proxy], form: str
+) -> None:
+    path = write(form)
+    for file in Path("given").rglob("*.*"):
+        store[0].upload_file(str(file), "images", f"{form}/{file.relative_to('given').as_posix()}")
+    assert download(download_params(form, f"given/{path}"), Path("here")) == {"images": 10, "rejected": 0}
+    assert download(download_params(form, f"s3://images/{form}/{path}"), Path("there")) == {"images": 10, "rejected": 0}
+    here, there = ({path.name: path.read_bytes() for path in Path(out).iterdir()} for out in ("here", "there"))
+    assert here == there
+
+
+SEGMENT = 5000
+DATA = np.random.default_rng(0).bytes(4 * SEGMENT + 321)
+
+
+def test_a_large_file_is_read_in_ranges_several_at_a_time(
+    store: tuple[Any, Proxy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, proxy = store
+    client.put_object(Bucket="images", Key="large.tar", Body=DATA)
+    monkeypatch.setattr(stores, "SEGMENT", SEGMENT)
+    together = threading.Barrier(3)
+
+    def wait(method: str, path: str, count: int) -> str:
+        if method == "GET" and len([each for each in proxy.requests if each[2]]) <= 3:
+            together.wait(20)  # the first is answered once three are asked for
+        return ""
+
+    proxy.fault = wait
+    (stored,) = stores.find("s3://images/large.tar")
+    proxy.requests.clear()
+    stores.copy(stored, Path("large.tar"))
+    assert Path("large.tar").read_bytes() == DATA
+    ends = [*range(0, len(DATA), SEGMENT), len(DATA)]
+    expected = {f"bytes={start}-{stop - 1}" for start, stop in pairwise(ends)}
+    assert {part for _, _, part in proxy.requests if part} == expected
+
+
+@pytest.mark.parametrize("segment", [SEGMENT, stores.SEGMENT], ids=["in ranges", "whole"])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_a_store_spoils_in_passing_is_survived(
+    store: tuple[Any, Proxy], monkeypatch: pytest.MonkeyPatch, fault: str, segment: int
+) -> None:
+    client, proxy = store
+    client.put_object(Bucket="images", Key="set.tar", Body=DATA)
+    monkeypatch.setattr(stores, "SEGMENT", segment)
+    proxy.fault = lambda method, path, count: fault if method == "GET" and count == 1 and "set.tar" in path else ""
+    (stored,) = stores.find("s3://images/set.tar")
+    stores.copy(stored, Path("set.tar"))
+    assert Path("set.tar").read_bytes() == DATA
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_store_that_fails_for_good_ends_in_a_sentence(
+    store: tuple[Any, Proxy], monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    client, proxy = store
+    monkeypatch.setattr(http, "ATTEMPTS", 2)
+    monkeypatch.setattr(fsspec.get_filesystem_class("s3"), "retries", 2)
+    fill(Path("photos"), {f"{number}.png": encode(noise(1, 9, 9, number)[0]) for number in range(3)})
+    for number in range(3):
+        client.upload_file(f"photos/{number}.png", "images", f"{fault}/{number}.png")
+    proxy.fault = lambda method, path, count: fault if method == "GET" and path.startswith(f"/images/{fault}/1") else ""
+    with pytest.raises(UserError, match=rf"^download.path is s3://images/{fault}, which could not be read") as caught:
+        download(download_params("folder", f"s3://images/{fault}"), Path("out"))
+    assert "\n" not in str(caught.value)
+    assert not Path("out").exists()
+    proxy.fault = lambda method, path, count: ""
+    assert download(download_params("folder", f"s3://images/{fault}"), Path("out"))["images"] == 3
+
+
+def test_a_store_that_does_not_answer_is_no_empty_one(store: tuple[Any, Proxy]) -> None:
+    client, proxy = store
+    client.put_object(Bucket="images", Key="set.tar", Body=DATA)
+    proxy.fault = lambda method, path, count: "busy"
+    with pytest.raises(UserError, match="which could not be read: ") as caught:
+        download(download_params("archive", "s3://images/set.tar"), Path("out"))
+    assert "no such file" not in str(caught.value)
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_kept(
+    store: tuple[Any, Proxy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, proxy = store
+    client.put_object(Bucket="images", Key="set.tar", Body=DATA)
+    monkeypatch.setattr(stores, "SEGMENT", SEGMENT)
+    (stored,) = stores.find("s3://images/set.tar")
+
+    def change(method: str, path: str, count: int) -> str:
+        if len([each for each in proxy.requests if each[2]]) == 3:
+            client.put_object(Bucket="images", Key="set.tar", Body=DATA[::-1])
+        return ""
+
+    proxy.fault = change
+    with pytest.raises(FetchError, match="it changed while it was read"):
+        stores.copy(stored, Path("set.tar"))
+    assert not Path("set.tar").exists()

@@ -229,6 +229,10 @@ def test_other_sites_and_other_names_are_refused(client: Client) -> None:
     assert "another site" in error(client.get("/api/models", headers={"origin": "http://["}), 403)
     assert client.get("/", headers={"origin": "http://["}).headers["x-content-type-options"] == "nosniff"
     assert "name" in error(client.get("/", headers={"host": "evil.example"}), 403)
+    for site in ("cross-site", "same-site"):  # as of a picture on another page, which comes without an Origin
+        assert "another site" in error(client.get("/api/models", headers={"sec-fetch-site": site}), 403)
+        assert client.get("/", headers={"sec-fetch-site": site}).status_code == 200  # a link
+    assert client.get("/api/models", headers={"sec-fetch-site": "same-origin"}).status_code == 200
     assert client.get("/api/models", headers={"origin": str(client.base_url).rstrip("/")}).status_code == 200
 
 

@@ -263,7 +263,8 @@ def test_the_best_of_several_trainings_has_the_alias(copy: bool, monkeypatch: py
     for weights, validation, test in (("a", 0.6, 0.7), ("b", 0.8, 0.5), ("c", 0.7, 0.9)):
         with track("train", {"processed": weights}, name=weights) as run:
             run.tags({MODEL: weights})
-            run.note("model", folder="any")
+            assert run._journal is not None
+            run.note("model", folder=run._journal.keep(Path("params.yaml")))
         with track("evaluate", {"weights": weights}, parent_of=weights) as run:
             figures = {"accuracy_validation": validation, "accuracy": test, "accuracy_random_init": 0.4}
             run.measured("digits", figures)
@@ -274,6 +275,36 @@ def test_the_best_of_several_trainings_has_the_alias(copy: bool, monkeypatch: py
     assert parents["c"].data.metrics["best/accuracy_validation"] == 0.7
     note = parents["b"].data.tags["mlflow.note.content"]
     assert "**digits**: 50.0% on test, untrained 40.0%." in note
+
+
+def test_what_is_damaged_on_the_way_is_given_up_and_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`sync` makes another run from the stage's files, for none of it has ended."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setattr(module, "PATIENCE", 0.1)
+    tell()
+    (noting,) = journal.root().iterdir()
+    (picture,) = noting.glob("*.png")
+    picture.write_bytes(picture.read_bytes()[:-1] + b"x")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri := f"sqlite:///{Path.cwd()}/mlflow.db")
+    swept = sweep(mlflow)
+    assert (swept.brought, swept.failed) == (0, {})
+    assert f"{picture.name} is damaged: `make sync` makes a run" in capsys.readouterr().err
+    assert not noting.exists()
+    assert [run.info.status for run in runs(uri)[1]] == ["KILLED"]
+
+
+@pytest.mark.parametrize("damage", ["page", "cut", "other"])
+def test_a_damaged_database_is_named_with_what_to_do(damage: str) -> None:
+    path = Path.cwd() / "mlflow.db"
+    data = path.read_bytes()
+    if damage == "page":
+        path.write_bytes(data[: 4096 * 8] + bytes(range(256)) * 256 + data[4096 * 24 :])
+    else:
+        path.write_bytes(data[: len(data) // 2] if damage == "cut" else b"no database" * 1000)
+    with pytest.raises(UserError, match=r"mlflow\.db is damaged .*remove .*mlflow\.db and run `make sync`"):
+        sync()
 
 
 def test_a_store_that_takes_nothing_is_named_and_keeps_nothing_from_the_others(
@@ -311,7 +342,8 @@ def test_the_order_of_measurements_does_not_decide_which_is_best(monkeypatch: py
     for weights in ("a", "b"):
         with track("train", {"processed": weights}, name=weights) as run:
             run.tags({MODEL: weights})
-            run.note("model", folder="any")
+            assert run._journal is not None
+            run.note("model", folder=run._journal.keep(Path("params.yaml")))
     for weights, labelled, validation in (("a", "cifar10", 0.8), ("b", "cifar10", 0.7), ("b", "svhn", 0.6)):
         with track("evaluate", {"weights": weights, "set": labelled}, parent_of=weights) as run:
             run.measured(labelled, {"accuracy_validation": validation, "accuracy": 0.5})

@@ -105,9 +105,48 @@ def test_files_are_kept_while_their_owner_goes_on(noting: Journal) -> None:
     assert [path.name for path in (noting.folder / some).iterdir()] == ["b.txt"]
 
 
+@given(st.integers(0, 10_000), st.integers(1, 255))
+def test_a_damaged_byte_costs_what_was_noted_from_there_on(place: int, change: int) -> None:
+    folder = Path(f"damaged{os.urandom(4).hex()}")
+    writing = Journal(folder)
+    writing.take()
+    for number in range(6):
+        writing.note("tick", row={"step": number})
+    writing.close()
+    path = folder / "events.jsonl"
+    data = bytearray(path.read_bytes())
+    place %= len(data)
+    data[place] ^= change
+    path.write_bytes(data)
+    again = Journal(folder)
+    assert again.take()
+    whole = bytes(data[:place]).count(b"\n")
+    assert [event["row"]["step"] for event in again.events()] == list(range(whole))
+    again.note("end")
+    assert len(list(again.events())) == whole + 1
+    again.close()
+
+
+def test_what_is_held_is_known_by_its_content(noting: Journal) -> None:
+    Path("gan/sub").mkdir(parents=True)
+    for name in ("a.txt", "sub/b.txt"):
+        Path("gan", name).write_text(name)
+    for kept in (noting.keep(Path("gan/a.txt")), noting.keep(Path("gan")), noting.keep(Path("gan"), ("a.txt",))):
+        assert noting.holds(kept)
+        path = noting.folder / kept
+        inner = path / "a.txt" if path.is_dir() else path
+        text = inner.read_text()
+        for damage in (lambda path: path.write_text("A.txt"), Path.unlink):
+            damage(inner)
+            assert not noting.holds(kept)
+        Path("gan/a.txt").write_text(text)  # the links led there
+
+
 def test_how_far_it_is_delivered_survives(noting: Journal) -> None:
     assert noting.delivered == {}
     noting.deliver("sqlite:///x", "run", 3)
     assert Journal(noting.folder).delivered == {"store": "sqlite:///x", "run": "run", "events": 3, "settled": False}
-    (noting.folder / "delivered.json").write_text("{half")
-    assert noting.delivered == {}
+    whole = (noting.folder / "delivered.json").read_text()
+    for damaged in ("{half", "[]", "", whole.replace("3", "5"), whole.replace("false", "true")):
+        (noting.folder / "delivered.json").write_text(damaged)
+        assert noting.delivered == {}

@@ -13,9 +13,10 @@ import httpx
 
 from ganpipe import files
 from ganpipe.corpus import ranges, stores
-from ganpipe.corpus.http import PLAIN, TIMEOUT, FetchError, PassingError, body, check, persistently
+from ganpipe.corpus.http import PLAIN, TIMEOUT, FetchError, PassingError, body, check, number, persistently
 from ganpipe.progress import Progress
 
+LONGEST_NAME = 100  # letters of a file here: the last ones of its address
 SEVERAL_PAY = 2 * ranges.SEGMENT  # bytes from which on a file is fetched over several connections
 FAULTS = (FetchError, PassingError, httpx.HTTPError, httpx.InvalidURL)
 
@@ -48,7 +49,7 @@ def fetch(urls: tuple[str, ...], to: Path, size: int | None, md5: str) -> Path:
     faults = []
     for url in urls:
         try:
-            length = _length(url) if size is None else size
+            length = _length(url, part) if size is None else size
             resumed = part.exists()
             _continue(url, part, length)
             if resumed and not _is(part, size, md5):  # what had lain there was the beginning of another file
@@ -85,22 +86,29 @@ def fetch_unsigned(urls: tuple[str, ...], folder: Path) -> Path:
 
 def _unsigned(url: str, folder: Path) -> Path:
     about = persistently(_about, url)
-    named = re.sub(r"[^\w.-]", "_", unquote(urlsplit(url).path).rpartition("/")[2]).lstrip(".")
+    given = unquote(urlsplit(url).path).rpartition("/")[2]
+    named = re.sub(r"[^\w.-]", "_", given, flags=re.ASCII)[-LONGEST_NAME:].lstrip(".")
     to = folder / files.digest([url, about.version, about.size]) / (named or "file")
     part = to.with_name(to.name + ".part")
     part.parent.mkdir(parents=True, exist_ok=True)
-    if not about.version or about.size is None:
+    known = to.with_name(to.name + ".sha256")  # of what arrived: what a disk has damaged since is fetched again
+    if not about.version or about.size is None or not (to.exists() and known.exists()):
         to.unlink(missing_ok=True)
+    if not about.version or about.size is None:
         ranges.forget(part)
     if to.exists():
-        return to
+        if files.sha256(to) == known.read_text(encoding="utf-8", errors="replace"):
+            return to
+        to.unlink()
     if about.size is None:
         persistently(_stream, url, part, None)
     else:
+        _refuse_beyond_disk(about.size, part)
         _continue(url, part, about.size)
         if part.stat().st_size != about.size:
             ranges.forget(part)
             raise FetchError("it sent another file than it had said")
+    known.write_text(files.sha256(part), encoding="utf-8")
     part.replace(to)
     ranges.forget(part)
     return to
@@ -145,15 +153,23 @@ def _about(url: str) -> _About:
         size = span if response.status_code == 206 else told.get("Content-Length", "")
         etag = told.get("ETag", "")
         version = told.get("Last-Modified", "") if etag.startswith("W/") or not etag else etag
-        return _About(int(size) if size.isdigit() else None, version)
+        return _About(number(size), version)
 
 
-def _length(url: str) -> int:
+def _length(url: str, part: Path) -> int:
     web = url.startswith(("http://", "https://"))
     size = persistently(_about, url).size if web else stores.find(url)[0].size
     if size is None:
         raise FetchError("does not say how long the file is")
+    _refuse_beyond_disk(size, part)
     return size
+
+
+def _refuse_beyond_disk(size: int, part: Path) -> None:
+    """Anything can be announced, and what there is of a file is counted by segments, in memory."""
+    there = part.stat().st_size if part.exists() else 0
+    if size - there > shutil.disk_usage(part.parent).free:
+        raise FetchError(f"announces {size:,} bytes, for which the disk has no room")
 
 
 def _continue(url: str, part: Path, size: int) -> None:
@@ -180,7 +196,7 @@ def _stream(url: str, part: Path, size: int | None) -> None:
         check(response)
         if response.status_code != 206:
             start = 0
-        total = size or int(response.headers.get("Content-Length", 0))
+        total = size or number(response.headers.get("Content-Length", "")) or 0
         with part.open("ab" if start else "wb") as file, Progress(part.stem, total, "bytes", start) as progress:
             for chunk in body(response):
                 if size is not None and file.tell() + len(chunk) > size:

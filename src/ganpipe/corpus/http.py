@@ -1,5 +1,6 @@
 """What every request has in common: how long it waits, which answers are final, and when to ask again."""
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC
@@ -49,10 +50,15 @@ def check(response: httpx.Response) -> None:
         raise FetchError(f"answered {response.status_code}")
 
 
+def number(header: str) -> int | None:
+    """A count of bytes; None where the header holds none, or one that no disk has room for."""
+    return int(header) if re.fullmatch(r"[0-9]{1,16}", header) else None
+
+
 def body(response: httpx.Response) -> Iterator[bytes]:
-    """A body's bytes, as they arrive. Raises PassingError where they only drip."""
+    """A body's bytes, as they arrive: never unpacked, for some hundred may be gigabytes. PassingError for a drip."""
     since, arrived = time.monotonic(), 0
-    for chunk in response.iter_bytes():
+    for chunk in response.iter_raw():
         arrived += len(chunk)
         passed = time.monotonic() - since
         if passed >= WINDOW:

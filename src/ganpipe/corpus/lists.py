@@ -114,7 +114,7 @@ def _columns(path: Path, rows: Iterable[dict[Any, Any]]) -> Iterator[tuple[str, 
     for number, row in enumerate(rows, start=1):
         name = next((name for name in COLUMNS if row.get(name)), None)
         if name is None or not isinstance(row[name], str):
-            raise UserError(f"{path}, entry {number}: it has no url; columns are {', '.join(map(str, row)):.200}")
+            raise UserError(f"{path}, entry {number}: it has no url; columns are {', '.join(map(str, row))[:200]!a}")
         facts = {
             str(key): value
             for key, value in row.items()

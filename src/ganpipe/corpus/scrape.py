@@ -34,6 +34,8 @@ ATTEMPTS, WAIT_SECONDS = 3, 1.0  # of one address in a run; the wait doubles, wi
 LONGEST_WAIT = 600.0  # that a host may ask for; one that asks for more is left to the next run
 REDIRECTS, REDIRECTED = 5, (301, 302, 303, 307, 308)
 CHUNK = 1 << 16
+NAT64 = ipaddress.ip_network("64:ff9b::/96")  # IPv6 addresses that lead to the IPv4 one in their last 32 bits
+COMPATIBLE = ipaddress.ip_network("::/96")  # an older form of the same
 LAST_CHECKS = 2.0  # seconds that images are looked at after the last one came: `pack` does the rest
 LARGE, LARGE_AT_ONCE = 1 << 20, 16  # bytes of an image, and how many such may be on their way: all are in memory
 
@@ -358,8 +360,12 @@ def _facts(errand: _Errand, response: aiohttp.ClientResponse) -> dict[str, Any]:
 
 def _public(host: str) -> bool:
     address = ipaddress.ip_address(host.partition("%")[0])
-    mapped = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None)
-    return address.is_global and not address.is_multicast and (mapped is None or mapped.is_global)
+    if isinstance(address, ipaddress.IPv6Address):
+        last = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF) if address in NAT64 else None
+        within = address.ipv4_mapped or address.sixtofour or last
+        if address in COMPATIBLE or address.is_site_local or not (within is None or within.is_global):
+            return False
+    return address.is_global and not address.is_multicast
 
 
 def _named(error: Exception) -> str:

@@ -1,18 +1,34 @@
 """Files at addresses that fsspec opens, such as s3:// and gs://, and at paths. Each system fails in its own way."""
 
+import errno
 import glob
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import fsspec
 from fsspec.callbacks import Callback
 
 from ganpipe import files
-from ganpipe.corpus.http import FetchError
+from ganpipe.corpus.http import FetchError, PassingError, persistently
 from ganpipe.errors import FULL
 from ganpipe.progress import Progress
+
+A = TypeVar("A")
+T = TypeVar("T")
+
+SEGMENT = 16 << 20  # bytes of a range; files of more than two are read in ranges
+CONNECTIONS = 8  # ranges, or files of a folder, at a time
+# What stays the same when asked again: of a store, and of the disk that a copy is written to.
+FINAL = (FileNotFoundError, PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError)
+FINAL_NUMBERS = (errno.EINVAL, errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS)
+VERSION = ("size", "ETag", "etag", "md5Hash", "content_md5", "generation", "LastModified", "last_modified", "mtime")
+# A store that falls silent: the client waits a minute, five times, and that for each of its attempts.
+PATIENCE = {"connect_timeout": 15, "read_timeout": 15, "retries": {"max_attempts": 1}}
 
 
 class Stored(NamedTuple):
@@ -29,38 +45,77 @@ class Stored(NamedTuple):
     @property
     def size(self) -> int | None:
         """In bytes, where it is known."""
-        with _failures():
-            return self.system.info(self.path).get("size")
+        return _asked(lambda: self.system.info(self.path).get("size"))
+
+    def version(self) -> list[Any]:
+        """What the store says now of the file: something else where it has changed. Raises FetchError."""
+        self.system.invalidate_cache()
+        about = _asked(self.system.info, self.path)
+        return [about.get(key) for key in VERSION]
 
 
 def find(address: str) -> list[Stored]:
     """The files that an address names, by name where it has a `*`. Raises FetchError where there is none."""
-    with _failures():
-        system, path = fsspec.core.url_to_fs(address)
-        held = sorted(map(str, system.glob(path))) if glob.has_magic(path) else [path]
-        if not held or not all(system.isfile(name) for name in held):
-            raise FetchError("no such file")
+    system, path = _opened(address)
+    held = sorted(map(str, _asked(system.glob, path))) if glob.has_magic(path) else [path]
+    if not held or not all(_asked(_is_file, system, name) for name in held):
+        raise FetchError("no such file")
     return [Stored(system, name) for name in held]
+
+
+def _is_file(system: fsspec.AbstractFileSystem, path: str) -> bool:
+    """Unlike fsspec's own `isfile`, a store that does not answer is no reason to say no."""
+    try:
+        return bool(system.info(path)["type"] == "file")
+    except FileNotFoundError:
+        return False
 
 
 def below(address: str) -> dict[str, Stored]:
     """All files below a folder, by their path from there. Raises FetchError."""
-    with _failures():
-        system, path = fsspec.core.url_to_fs(address)
-        root = path.rstrip("/") + "/"
-        names = sorted(map(str, system.find(path)))
-        held = (name for name in names if name.startswith(root) and not name.endswith("/"))  # as consoles make folders
-        return {name.removeprefix(root): Stored(system, name) for name in held}
+    system, path = _opened(address)
+    root = path.rstrip("/") + "/"
+    names = sorted(map(str, _asked(system.find, path)))
+    held = (name for name in names if name.startswith(root) and not name.endswith("/"))  # as consoles make folders
+    return {name.removeprefix(root): Stored(system, name) for name in held}
 
 
 def copy(stored: Stored, to: Path, silent: bool = False) -> None:
-    """Bring it here, whole. Raises FetchError."""
+    """Bring it here, whole; a large one in ranges, several at a time. Raises FetchError.
+
+    What fails in passing is asked for again, a few times.
+    """
     size = stored.size
     with Progress(to.name, size or 0, "bytes", silent=silent) as progress, files.atomic(to) as draft:
-        with _failures():
-            stored.system.get_file(stored.path, str(draft), callback=_Advancing(progress))
-        if size is not None and draft.stat().st_size != size:
-            raise FetchError(f"it stopped after {draft.stat().st_size:,} of {size:,} bytes")
+        if size is not None and size > 2 * SEGMENT:
+            _in_ranges(stored, draft, size, progress)
+        else:
+            _asked(_whole, stored, draft, size, progress)
+
+
+def _whole(stored: Stored, draft: Path, size: int | None, progress: Progress) -> None:
+    progress.done = 0
+    stored.system.get_file(stored.path, str(draft), callback=_Advancing(progress))
+    if size is not None and draft.stat().st_size != size:
+        raise PassingError(f"it stopped after {draft.stat().st_size:,} of {size:,} bytes")
+
+
+def _in_ranges(stored: Stored, draft: Path, size: int, progress: Progress) -> None:
+    version = stored.version()
+    with draft.open("wb") as file, ThreadPoolExecutor(CONNECTIONS) as pool:
+
+        def segment(start: int) -> int:
+            stop = min(size, start + SEGMENT)
+            data = stored.system.cat_file(stored.path, start=start, end=stop)
+            if len(data) != stop - start:
+                raise PassingError(f"it gave {len(data):,} bytes where {stop - start:,} were asked for")
+            os.pwrite(file.fileno(), data, start)
+            return len(data)
+
+        for length in _all(pool, segment, range(0, size, SEGMENT)):
+            progress.advance(length)
+    if stored.version() != version:
+        raise FetchError("it changed while it was read")
 
 
 def copied(stored: Stored, folder: Path, silent: bool = False) -> Path:
@@ -76,17 +131,55 @@ def copied_folder(found: Mapping[str, Stored], folder: Path) -> Path:
     if not found:
         raise FetchError("it holds no files")
     root = folder.resolve()
-    with Progress(f"copying {folder.name}", len(found), "files") as progress, _failures():
-        for path, stored in found.items():
-            to = folder / path
-            if not to.resolve().is_relative_to(root):
-                raise FetchError(f"it names a file {path}, which leads out of it")
-            copied(stored, to.parent, silent=True)
-            progress.advance()
+    for path in found:
+        if not (folder / path).resolve().is_relative_to(root):
+            raise FetchError(f"it names a file {path}, which leads out of it")
+
+    def one(path: str) -> None:
+        copied(found[path], (folder / path).parent, silent=True)
+
+    with Progress(f"copying {folder.name}", len(found), "files") as progress:
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            for _ in _all(pool, one, found):
+                progress.advance()
         for each in [path for path in folder.rglob("*") if path.is_file()]:
             if each.relative_to(folder).as_posix() not in found:  # of an earlier copy
                 each.unlink()
     return folder
+
+
+def _all(pool: ThreadPoolExecutor, work: Callable[[A], T], arguments: Iterable[A]) -> Iterator[T]:
+    """`work` of each, in order; after a failure no further one is begun."""
+    remaining = iter(arguments)
+    pending = [pool.submit(_asked, work, each) for each in islice(remaining, 2 * CONNECTIONS)]
+    try:
+        while pending:
+            yield pending.pop(0).result()
+            pending.extend(pool.submit(_asked, work, each) for each in islice(remaining, 1))
+    finally:
+        for each in pending:
+            each.cancel()
+
+
+def _opened(address: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """The system of files, and the path in it. What a user has set for fsspec stays."""
+    with _failures():
+        protocol = address.partition("://")[0]
+        ours = protocol in ("s3", "s3a") and "config_kwargs" not in fsspec.config.conf.get(protocol, {})
+        return fsspec.core.url_to_fs(address, **({"config_kwargs": PATIENCE} if ours else {}))
+
+
+def _asked(work: Callable[..., T], *arguments: Any) -> T:
+    """`work`, again after what may pass. Raises FetchError."""
+
+    def once() -> T:
+        with _failures():
+            return work(*arguments)
+
+    try:
+        return persistently(once)
+    except PassingError as error:
+        raise FetchError(str(error)) from None
 
 
 class _Advancing(Callback):  # type: ignore[misc]
@@ -100,16 +193,20 @@ class _Advancing(Callback):  # type: ignore[misc]
 
 @contextmanager
 def _failures() -> Iterator[None]:
+    """Whatever a system of files raises, as one of two: it stays so, or it may pass."""
     try:
         yield
-    except FetchError:
+    except (FetchError, PassingError):
         raise
     except OSError as error:
         if error.errno in FULL:
             raise
+        stays = isinstance(error, FINAL) or error.errno in FINAL_NUMBERS
+        raise (FetchError if stays else PassingError)(_sentence(error)) from None
+    except (ValueError, ImportError) as error:  # of an address that nothing opens
         raise FetchError(_sentence(error)) from None
-    except Exception as error:  # whatever a system of files raises, this one cannot be read now
-        raise FetchError(_sentence(error)) from None
+    except Exception as error:
+        raise PassingError(_sentence(error)) from None
 
 
 def _sentence(error: Exception) -> str:

@@ -14,6 +14,7 @@ from ganpipe import files
 from ganpipe.corpus.shards import Images
 from ganpipe.dedupe import calibration, copies, gallery, hashes, likeness, policies, report, review, vetoes
 from ganpipe.dedupe.clusters import Clusters, group
+from ganpipe.dedupe.keep import KEEP
 from ganpipe.dedupe.params import DedupeParams
 from ganpipe.dedupe.projection import RESIZE, SIZE
 from ganpipe.manifest import MANIFEST, SCHEMA
@@ -80,6 +81,7 @@ def dedupe(
         manifest = {"schema": SCHEMA, "settings": params.model_dump(), "figures": figures, "corpus": images.digest}
         if codes is not None:
             manifest["bit_entropies"] = [round(float(value), 4) for value in report.bit_entropies(codes)]
+        manifest["others"] = [{"file": KEEP, "sha256": files.sha256(draft / KEEP)}]
         files.write_json(draft / MANIFEST, manifest)
     for sentence in report.sentences(figures, leaks):
         print(sentence)

@@ -12,8 +12,9 @@ from PIL import Image
 
 from ganpipe.dedupe import autoencoder, projection, whitened
 from ganpipe.dedupe.params import DedupeParams
+from ganpipe.dedupe.projection import Projection
 from ganpipe.progress import Progress
-from ganpipe.runtime import map_batches
+from ganpipe.runtime import engine, map_batches, threads
 
 PERCEPTUAL = {"phash": imagehash.phash, "dhash": imagehash.dhash, "whash": imagehash.whash}
 BATCH = 512  # images that one worker hashes together
@@ -40,7 +41,27 @@ def fit(params: DedupeParams, squares: np.ndarray, device: torch.device, folder:
         model, error = autoencoder.fit(params, len(squares), lambda indices: squares[indices], device)
         learned, figures = model.projection(), {"reconstruction_error": error}
     projection.save(folder / "encoder.safetensors", learned)
-    return Hash(learned.codes, figures)
+    return Hash(partial(projected, learned), figures)
+
+
+def projected(learned: Projection, squares: np.ndarray) -> np.ndarray:
+    """Codes by a hash that was learned, uint8 (n, bits / 8): on the CPUs of a cluster with GANPIPE_ENGINE=ray."""
+    if engine() != "ray" or learned.weight.device.type != "cpu":
+        return learned.codes(squares)
+    size = projection.BLOCK
+    starts = range(0, len(squares), size)
+    blocks = (np.array(squares[start : start + size]) for start in starts)  # of a memory map only what is sent
+    found = np.empty((len(squares), learned.weight.shape[1] // 8), np.uint8)
+    with Progress("hashing", len(squares), "images", silent=len(squares) <= size) as progress:
+        for start, codes in zip(starts, map_batches(partial(_projected, learned), blocks, len(starts)), strict=True):
+            found[start : start + size] = codes
+            progress.advance(len(codes))
+    return found
+
+
+def _projected(learned: Projection, squares: np.ndarray) -> np.ndarray:
+    with threads(1):
+        return learned.codes(np.array(squares))  # what comes to a machine is read-only
 
 
 def perceptual(method: str, squares: np.ndarray) -> np.ndarray:

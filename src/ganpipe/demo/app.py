@@ -84,17 +84,20 @@ class Guard:
                 MutableHeaders(scope=message).update(HEADERS)
             await send(message)
 
-        refusal = self._refusal(Headers(scope=scope))
+        refusal = self._refusal(Headers(scope=scope), scope["path"])
         if refusal is None:
             await self.app(scope, receive, headed)
         else:
             await JSONResponse({"error": refusal}, 403)(scope, receive, headed)
 
-    def _refusal(self, headers: Headers) -> str | None:
+    def _refusal(self, headers: Headers, path: str) -> str | None:
         host, origin = headers.get("host", ""), headers.get("origin")
         if self.hosts is not None and _hostname(f"//{host}") not in self.hosts:
             return "this server is not called by that name"  # a site's name that was pointed at this machine
         if origin is not None and _netloc(origin) != host:
+            return "another site's page asks for this"
+        # A picture or a link on another page comes without an Origin; a browser says so in this header.
+        if path.startswith("/api/") and headers.get("sec-fetch-site") in ("cross-site", "same-site"):
             return "another site's page asks for this"
         return None
 

@@ -4,6 +4,7 @@ Beside the paper's there are levers, each off by default: `Levers`.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from ganpipe import files
 from ganpipe.models.dcgan import POOLED, Discriminator
 from ganpipe.models.pixels import to_network
 from ganpipe.progress import Progress
+from ganpipe.runtime import engine, map_batches, threads
 
 BATCH = 250
 ROWS = 1024  # scaled at a time
@@ -46,23 +48,40 @@ def extract(
 ) -> Tensor:
     """Features (N, count), float32, of uint8 (N, H, W, 3), with the batch-norm statistics frozen before.
 
-    With `levers.half` they are float16 in a file that vanishes with them, whatever its size.
+    With `levers.half` they are float16 in a file that vanishes with them, whatever its size. With GANPIPE_ENGINE=ray
+    they come from the cluster's CPUs, unless the device is a GPU: the bits are those of one thread here.
     """
     discriminator.eval()
     features: Tensor | None = None
+    starts = range(0, len(pixels), BATCH)
+    batches = (pixels[start : start + BATCH] for start in starts)
+    if engine() == "ray" and device.type == "cpu":  # a GPU here is faster than the way to others
+        parts = map_batches(partial(_by_one_thread, discriminator, levers), batches, len(starts))
+    else:
+        parts = (of_batch(discriminator, levers, device, batch) for batch in batches)
     with Progress(label, len(pixels), "images") as progress:
-        for start in range(0, len(pixels), BATCH):
-            images = to_network(torch.from_numpy(pixels[start : start + BATCH]).to(device))
-            found = pooled(discriminator, images, levers)
-            if levers.flip:
-                found = (found + pooled(discriminator, images.flip(3), levers)) / 2
+        for start, found in zip(starts, parts, strict=True):
             if features is None:
                 features = _room(len(pixels), found.shape[1], device, levers.half)
             features[start : start + BATCH] = found
-            progress.advance(len(images))
+            progress.advance(len(found))
     if features is None:
         raise ValueError("there are no images to take features of")
     return features
+
+
+@torch.no_grad()
+def of_batch(discriminator: Discriminator, levers: Levers, device: torch.device, pixels: np.ndarray) -> Tensor:
+    """Features (n, count), float32, of uint8 (n, H, W, 3)."""
+    images = to_network(torch.from_numpy(pixels).to(device))
+    found = pooled(discriminator, images, levers)
+    return (found + pooled(discriminator, images.flip(3), levers)) / 2 if levers.flip else found
+
+
+def _by_one_thread(discriminator: Discriminator, levers: Levers, pixels: np.ndarray) -> Tensor:
+    """What a machine of a cluster does, once for each of its cores."""
+    with threads(1):
+        return of_batch(discriminator, levers, torch.device("cpu"), np.array(pixels))  # what comes there is read-only
 
 
 def pooled(discriminator: Discriminator, images: Tensor, levers: Levers) -> Tensor:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganpipe.evaluation.design import Design
+from ganpipe.evaluation.design import Design, Rows, all_rows
 from ganpipe.evaluation.l2svm import one_against_the_rest, solve_many
 from ganpipe.evaluation.newton import Solution
 from ganpipe.progress import Progress
@@ -51,10 +51,10 @@ def over_draws(accuracies: np.ndarray) -> dict[str, float]:
 
 
 def few_labels(
-    train: Tensor,
+    train: Tensor | Rows,
     train_labels: np.ndarray,
     fitting: int,
-    test: Tensor | None,
+    test: Tensor | Rows | None,
     test_labels: np.ndarray | None,
     per_class: int,
     choosing: int,
@@ -73,7 +73,8 @@ def few_labels(
     """
     labels = train_labels[:fitting]
     rows = [draw(labels, per_class, seed, number) for number in range(choosing + draws)]
-    held = (Design(train[fitting:]), train_labels[fitting:])
+    train = all_rows(train)
+    held = (train.split(fitting)[1].design(), train_labels[fitting:])
     validation: dict[float, float] = {}
     wanted, gap = sorted(candidates), 0.0
     while wanted:
@@ -87,7 +88,7 @@ def few_labels(
         print(f"warning: {label}: the best C, {best:.3g}, is at the end of those that were tried", flush=True)
     if test is None or test_labels is None:
         return FewLabels(best, np.empty(0), validation, gap)
-    judges = (Design(test), test_labels)
+    judges = (all_rows(test).design(), test_labels)
     tested, last = _accuracies(train, rows[choosing:], train_labels, judges, [best], f"{label}, testing")
     found = FewLabels(best, tested[best], validation, max(gap, last))
     of = found.metrics()
@@ -107,7 +108,7 @@ def draw(labels: np.ndarray, per_class: int, seed: int, number: int) -> np.ndarr
 
 
 def _accuracies(
-    train: Tensor,
+    train: Rows,
     draws: list[np.ndarray],
     labels: np.ndarray,
     against: tuple[Design, np.ndarray],
@@ -121,7 +122,7 @@ def _accuracies(
     found: dict[float, list[float]] = {C: [] for C in candidates}
     gap = 0.0
     rows = len(draws[0])
-    at_once = max(1, STACK // (rows * (train.shape[1] + KERNELS * rows)))
+    at_once = max(1, STACK // (rows * (train.columns + KERNELS * rows)))
     with Progress(label, len(draws) * len(candidates), "fits") as progress:
         for start in range(0, len(draws), at_once):
             part = draws[start : start + at_once]
@@ -137,10 +138,10 @@ def _accuracies(
 
 
 def _fits(
-    train: Tensor, draws: list[np.ndarray], codes: np.ndarray, candidates: Sequence[float]
+    train: Rows, draws: list[np.ndarray], codes: np.ndarray, candidates: Sequence[float]
 ) -> Iterator[tuple[float, list[Solution]]]:
     """For each C the machines on each draw, starting from those of the C before."""
-    designs = [Design(train[torch.from_numpy(rows).to(train.device)]) for rows in draws]
+    designs = [Design(train.take(rows)) for rows in draws]
     for each in designs:
         each.check()
     count = int(codes.max()) + 1

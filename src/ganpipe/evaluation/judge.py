@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ganpipe.corpus.shards import Images
 from ganpipe.errors import UserError
+from ganpipe.evaluation.design import Rows
 from ganpipe.evaluation.features import extract, scale
 from ganpipe.evaluation.few_labels import FewLabels, few_labels
 from ganpipe.evaluation.params import EvaluateParams
@@ -16,10 +16,11 @@ from ganpipe.evaluation.protocols import Choice, Probe, choose, probe, validatio
 from ganpipe.evaluation.supervised import Supervised, supervised
 from ganpipe.files import work_folder
 from ganpipe.models.dcgan import Discriminator
+from ganpipe.runtime import share, world
 
 CHOOSING_DRAWS = 10  # of few labels, that choose C; in the authors' code too
 
-Features = dict[str, Tensor]  # by split; without the test set where that is not looked at
+Features = dict[str, Rows]  # by split; without the test set where that is not looked at
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,11 @@ class Judge:
 
     def __init__(self, params: EvaluateParams, labelled: Images, size: int, resize: str, device: torch.device) -> None:
         self.params, self.device = params, device
+        if world()[1] > 1 and (params.scaling == "standardised" or params.supervised_trials):
+            raise UserError(
+                "evaluate.scaling standardised and evaluate.supervised_trials are for one process: set none and 0, or "
+                "start it without torchrun"
+            )
         splits = ["train", "test"] if params.test else ["train"]
         self.labels = {split: labelled.labels(split) for split in splits}
         self.pixels = {
@@ -53,25 +59,44 @@ class Judge:
         order = np.concatenate([fitting, validation])
         self.fitting = len(fitting)
         self.pixels["train"], self.labels["train"] = self.pixels["train"][order], train[order]
+        self.places: dict[str, np.ndarray | None] = {split: self._places(split) for split in self.labels}
+
+    def _places(self, split: str) -> np.ndarray | None:
+        """Which of the rows this process has the features of; None for all of them."""
+        if world()[1] == 1:
+            return None
+        parts = [np.arange(len(self.labels[split]))]
+        if split == "train":  # of what is fitted to, and of what judges, each has its share
+            parts = np.split(parts[0], [self.fitting])
+        if min(len(part) for part in parts) < world()[1]:
+            raise UserError(f"{len(self.labels[split])} images of {split} are too few for {world()[1]} processes")
+        return np.concatenate([part[share(len(part))] for part in parts])
+
+    def _seen(self, split: str) -> np.ndarray:
+        """The images of those rows."""
+        places = self.places[split]
+        return self.pixels[split] if places is None else self.pixels[split][places]
 
     def of_network(self, name: str, network: Discriminator, train_only: bool = False) -> Features:
         """Features, with the levers of the settings."""
         found = {
-            split: extract(network, self.pixels[split], self.device, f"{name}, {split}", self.params.levers)
+            split: extract(network, self._seen(split), self.device, f"{name}, {split}", self.params.levers)
             for split in self.labels
             if split == "train" or not train_only
         }
         scale(found["train"], [found["test"]] if "test" in found else [], self.params.scaling)
-        return found
+        return {split: Rows(features, self.places[split]) for split, features in found.items()}
 
     def of_pixels(self) -> Features:
         """The pixels themselves, in [-1, 1]."""
         return {
-            split: torch.from_numpy(self.pixels[split]).to(self.device).flatten(1).float() / 127.5 - 1
+            split: Rows(
+                torch.from_numpy(self._seen(split)).to(self.device).flatten(1).float() / 127.5 - 1, self.places[split]
+            )
             for split in self.labels
         }
 
-    def choose(self, name: str, train: Tensor) -> Choice:
+    def choose(self, name: str, train: Rows) -> Choice:
         """What validation says of features of the training set."""
         return choose(train, self.labels["train"], self.fitting, self.params.C, name)
 

@@ -50,7 +50,8 @@ class L2SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # scikit-lear
     def fit(self, X: Features, y: np.ndarray | Tensor, start: "L2SVM | None" = None) -> "L2SVM":
         """Fit; `start` is a fitted machine on the same classes and features to begin from. Raises ValueError.
 
-        A `Design` may be shared between fits of different C, which then share what is made from its features.
+        A `Design` may be shared between fits of different C, which then share what is made from its features. Where
+        processes share its rows, `y` is of all rows, and each process gets the same machine.
         """
         if not 0 < self.C < math.inf:
             raise ValueError(f"C must be above 0 and finite, not {self.C}")
@@ -65,7 +66,7 @@ class L2SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # scikit-lear
             raise ValueError(f"{design.rows} rows of features but {len(codes)} labels")
         if len(self.classes_) < 2:
             raise ValueError(f"the labels hold {len(self.classes_)} class; an SVM needs at least 2 classes")
-        targets = one_against_the_rest(codes, len(self.classes_), design.device)
+        targets = one_against_the_rest(design.own(codes), len(self.classes_), design.device)
         found = solve(design, targets, self.C, self.tol, self.max_iter, None if start is None else start._found)
         self._found, self.weights_ = found, found.weights
         self.coef_ = found.weights[:-1].T.cpu().numpy()

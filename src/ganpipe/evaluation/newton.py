@@ -18,6 +18,7 @@ to what any weights can gain on none at the most, if that is less: where C is sm
 of the optimum, and w = 0 predicts nothing.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -54,7 +55,7 @@ class Solution:
 def solve(
     design: Design, targets: Tensor, C: float, tol: float, max_steps: int, start: Solution | None = None
 ) -> Solution:
-    """Minimise P for every column of `targets` (n, k), entries -1 or +1, until each relative gap is at most `tol`.
+    """Minimise P for every column of `targets` (own rows, k), -1 or +1, until each relative gap is at most `tol`.
 
     `start` is another C's solution. Where single precision no longer brings the gap down, the solver goes on in
     double precision; where it does, the gap is still made sure of in double precision.
@@ -76,13 +77,13 @@ def solve(
             return Solution(now.weights, now.objective, now.gap, now.scale, steps, products)
         kind = choose(design)
         if conditioner is None or kind is not made_from:
-            made_from, conditioner = kind, kind(design, 2 * C * float((now.slack > 0).double().mean()))
+            made_from, conditioner = kind, kind(design, 2 * C * _share_inside(design, now.slack))
         direction, moved, used = _newton_direction(
             design, (now.pull - now.weights)[:, open_], now.slack[:, open_] > 0, C, conditioner
         )
         steps, products = steps + 1, products + used
         slope, curve = (now.weights[:, open_] * direction).sum(0), direction.square().sum(0)
-        length = piecewise_minimum(slope, curve, targets[:, open_], now.scores[:, open_], moved, C)
+        length = piecewise_minimum(slope, curve, targets[:, open_], now.scores[:, open_], moved, C, design.total)
         weights = now.weights.clone()
         weights[:, open_] += length * direction
         # The scores follow from the weights each time, so that rounding does not add up over steps.
@@ -96,8 +97,8 @@ class State:
     """All that follows from some weights (columns, k)."""
 
     weights: Tensor
-    scores: Tensor  # (n, k)
-    slack: Tensor  # (n, k)
+    scores: Tensor  # (own rows, k)
+    slack: Tensor  # (own rows, k)
     pull: Tensor  # (columns, k): 2C X' (slack targets), at the optimum the weights themselves
     objective: Tensor  # (k,)
     gap: Tensor  # (k,)
@@ -108,10 +109,15 @@ def evaluate(design: Design, targets: Tensor, C: float, weights: Tensor) -> Stat
     """In one pass over the features."""
     scores, pull = design.through(weights, lambda scores, rows: pulls(scores, targets[rows], C))
     slack = (1 - targets * scores).clamp_min_(0)
-    losses = C * slack.square().sum(0)
+    losses = C * design.total(slack.square())
     objective = 0.5 * weights.square().sum(0) + losses
-    dual = ray(2 * C * slack.sum(0), 0.5 * pull.square().sum(0) + losses)
-    return State(weights, scores, slack, pull, objective, *bound(objective, dual, C * len(targets)))
+    dual = ray(2 * C * design.total(slack), 0.5 * pull.square().sum(0) + losses)
+    return State(weights, scores, slack, pull, objective, *bound(objective, dual, C * design.rows))
+
+
+def _share_inside(design: Design, slack: Tensor) -> float:
+    """Of rows inside the margin, over all classes."""
+    return float(design.total((slack > 0).double()).sum()) / (design.rows * slack.shape[1])
 
 
 def pulls(scores: Tensor, targets: Tensor, C: float) -> Tensor:
@@ -155,8 +161,18 @@ def _newton_direction(
     return solution, moved, count
 
 
+def _over_rows(values: Tensor) -> Tensor:
+    return values.sum(-2)
+
+
 def piecewise_minimum(
-    linear: Tensor, curve: Tensor, targets: Tensor, scores: Tensor, moved: Tensor, C: float
+    linear: Tensor,
+    curve: Tensor,
+    targets: Tensor,
+    scores: Tensor,
+    moved: Tensor,
+    C: float,
+    total: Callable[[Tensor], Tensor] = _over_rows,
 ) -> Tensor:
     """The t >= 0 that minimises t linear + t^2/2 curve + C sum max(0, 1 - y (scores + t moved))^2, each (..., k).
 
@@ -165,8 +181,8 @@ def piecewise_minimum(
     length, curve = torch.ones_like(linear), curve.clamp_min(0)  # below 0 by rounding, where a kernel is singular
     for _ in range(30):
         slack = (1 - targets * (scores + length[..., None, :] * moved)).clamp_min_(0)
-        slope = linear + length * curve - 2 * C * (slack * targets * moved).sum(-2)
-        bend = curve + 2 * C * ((slack > 0) * moved.square()).sum(-2)
+        slope = linear + length * curve - 2 * C * total(slack * targets * moved)
+        bend = curve + 2 * C * total((slack > 0) * moved.square())
         change = slope / bend.clamp_min(TINY)
         length = length - change
         if bool((change.abs() <= 1e-6 * length.abs()).all()):

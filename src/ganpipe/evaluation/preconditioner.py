@@ -24,7 +24,7 @@ def choose(design: Design) -> Callable[[Design, float], Preconditioner]:
     (for all values of C together) as the Gram matrix costs, and where there are so many rows that it is small.
     """
     columns = design.columns
-    small = 2 * columns**2 * design.dtype.itemsize <= MEMORY * design.features.nbytes
+    small = 2 * columns**2 * design.dtype.itemsize <= MEMORY * design.nbytes
     if columns <= CHEAP or (small and design.passes > columns * PASSES_A_COLUMN):
         return from_all_rows
     return from_a_sample

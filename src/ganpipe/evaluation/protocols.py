@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from ganpipe.evaluation.design import Design
+from ganpipe.evaluation.design import Design, Rows, all_rows
 from ganpipe.evaluation.l2svm import L2SVM
 
 CHOOSING_TOLERANCE = 1e-2  # of the fits that only rank the candidates for C
@@ -76,7 +76,7 @@ def validation_split(labels: np.ndarray, share: float, seed: int) -> tuple[np.nd
     return np.setdiff1d(np.arange(len(labels)), validation), validation
 
 
-def choose(train: Tensor, labels: np.ndarray, fitting: int, candidates: Sequence[float], label: str) -> Choice:
+def choose(train: Tensor | Rows, labels: np.ndarray, fitting: int, candidates: Sequence[float], label: str) -> Choice:
     """Fit for each C on the first `fitting` rows and take the best on the others.
 
     The rows are put in that order before (`validation_split`), because a part that is a view costs no memory.
@@ -84,7 +84,7 @@ def choose(train: Tensor, labels: np.ndarray, fitting: int, candidates: Sequence
     A best C at the end of the candidates may not be the best there is: the candidates are then continued by the same
     ratio, so that a representation is never beaten for want of a C that suits its scale.
     """
-    part, held = Design(train[:fitting]), Design(train[fitting:])
+    part, held = (rows.design() for rows in all_rows(train).split(fitting))
     tried: dict[float, float] = {}
     best: Choice | None = None
     machine: L2SVM | None = None
@@ -115,10 +115,10 @@ def choose(train: Tensor, labels: np.ndarray, fitting: int, candidates: Sequence
 
 def probe(
     choice: Choice,
-    train: Tensor,
+    train: Tensor | Rows,
     train_labels: np.ndarray,
     fitting: int,
-    test: Tensor | None,
+    test: Tensor | Rows | None,
     test_labels: np.ndarray | None,
     tolerance: float,
     label: str,
@@ -126,15 +126,16 @@ def probe(
     """Fit the chosen C to the whole training set and look at the test set, once; without a `test` at neither."""
     if test is None or test_labels is None:
         machine = choice.machine
-        found = _answers(machine, train[fitting:], train_labels[fitting:])
-        return Probe(choice, found, machine.score(train[:fitting], train_labels[:fitting]), machine.duality_gap_)
-    whole = Design(train)
+        part, held = (rows.design() for rows in all_rows(train).split(fitting))
+        found = _answers(machine, held, train_labels[fitting:])
+        return Probe(choice, found, machine.score(part, train_labels[:fitting]), machine.duality_gap_)
+    whole = all_rows(train).design()
     machine = L2SVM(choice.C, tol=tolerance).fit(whole, train_labels, start=choice.machine)
-    found, gap = _answers(machine, test, test_labels), machine.duality_gap_
+    found, gap = _answers(machine, all_rows(test).design(), test_labels), machine.duality_gap_
     print(f"{label}: {found.accuracy:.2%} on test with C {choice.C:.3g}, duality gap {gap:.1e}", flush=True)
     return Probe(choice, found, machine.score(whole, train_labels), gap)
 
 
-def _answers(machine: L2SVM, features: Tensor, labels: np.ndarray) -> Answers:
+def _answers(machine: L2SVM, features: Design, labels: np.ndarray) -> Answers:
     scores = machine.decision_function(features)
     return Answers(labels, np.atleast_2d(scores.T).T, machine.told(scores))

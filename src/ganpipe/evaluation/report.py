@@ -19,7 +19,7 @@ from ganpipe.intervals import wilson
 from ganpipe.models.dcgan import Discriminator, fold, initialise, place
 from ganpipe.models.pixels import freeze_on
 from ganpipe.models.store import CLASSIFIER, kept_folders, load_config, load_discriminator
-from ganpipe.runtime import keep_freed_memory, mix_seed
+from ganpipe.runtime import first_speaks, keep_freed_memory, mix_seed
 
 FURTHER = 8  # values of C beyond the authors' for features of another scale than theirs
 SUFFIXES = {"trained": "", "pixels": "_pixels", "random init": "_random_init"}  # of their metrics
@@ -46,13 +46,15 @@ class Evaluation:
         return _by_class(self.answers, self.classes)
 
 
+@first_speaks()
 def evaluate(
     params: EvaluateParams, weights: Path, corpus: Images, labelled: Images, device: torch.device
 ) -> Evaluation:
     """Probe the discriminator in `weights`, and with the same solver and choice of C pixels and an untrained one.
 
     Labelled images are resized as its training's corpus was. The untrained one's batch-norm statistics are averaged
-    over `corpus`.
+    over `corpus`. Processes that share the work (`runtime.joined`) take the features of some images each, and all get
+    the result.
     """
     keep_freed_memory()
     config, discriminator = load_config(weights), load_discriminator(weights, device, params.average)
@@ -88,8 +90,8 @@ def evaluate(
     if params.by_layer:
         for number, part in columns(discriminator, params.levers).items():
             name = f"layer {number}"
-            bars[name] = judge.choose(name, features["train"][:, part]).accuracy
-    size = features["train"].shape[1]
+            bars[name] = judge.choose(name, features["train"].of_columns(part)).accuracy
+    size = features["train"].columns
     del features  # they may be as large as memory allows
 
     # The controls.

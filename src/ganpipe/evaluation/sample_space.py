@@ -20,8 +20,8 @@ PATIENCE = 50  # products without a smaller residual: rounding allows no more
 
 
 def fits(design: Design) -> bool:
-    """Whether this is the way to solve it."""
-    return design.rows < design.columns and design.rows <= LARGEST
+    """Whether this is the way to solve it: not where processes share the rows, whose kernel none of them has."""
+    return design.places is None and design.rows < design.columns and design.rows <= LARGEST
 
 
 def solve(

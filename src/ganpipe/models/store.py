@@ -1,5 +1,6 @@
 """Networks on disk: safetensors and a `config.json`, in one folder. No pickle is read or written."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ N = TypeVar("N", bound=nn.Module)
 Sampler = Generator | PerceptronGenerator
 CONFIG = "config.json"
 GAN, CLASSIFIER = "gan", "classifier"  # what the weights were trained for
+ANEW = "`dvc repro --force --single-item train` makes the pipeline's own anew"
 KEPT = "kept"  # the subfolder of networks of the way, each a model's folder of its own: step-000001000
 
 
@@ -63,14 +65,15 @@ def load_config(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"{folder} holds no {CONFIG}, so it is no trained model: `dvc repro train` makes one") from None
     except ValueError as error:
-        raise UserError(f"{folder / CONFIG} is not JSON: {error}") from None
+        raise UserError(f"{folder / CONFIG} is not JSON ({error}): {ANEW}") from None
     if (
         not isinstance(config, dict)
         or config.get("schema") != SCHEMA
         or config.get("network") not in (GAN, CLASSIFIER)
         or not {"discriminator", "sha256"} <= config.keys()
+        or not isinstance(config["sha256"], dict)
     ):
-        raise UserError(f"{folder} is of a form that this version does not read: see {folder / CONFIG}")
+        raise UserError(f"{folder} is of a form that this version does not read: see {folder / CONFIG}; {ANEW}")
     return config
 
 
@@ -112,7 +115,7 @@ def load(folder: Path, name: str, device: torch.device, average: bool = False) -
     try:
         network = fold(make(name, config[name.removesuffix(AVERAGE)]))
     except (ValueError, TypeError, KeyError):
-        raise UserError(f"{folder / CONFIG} describes a network that this version does not know") from None
+        raise UserError(f"{folder / CONFIG} describes a network that this version does not know: {ANEW}") from None
     return _load(network, folder, name, config, device)
 
 
@@ -123,13 +126,14 @@ def _told(network: nn.Module) -> str:
 def _load(network: N, folder: Path, name: str, config: dict[str, Any], device: torch.device) -> N:
     path = folder / f"{name}.safetensors"
     try:
-        network.load_state_dict(safetensors.torch.load_file(path))
-        if files.sha256(path) != config["sha256"][name]:
-            raise UserError(
-                f"{path} is damaged, its checksum is not the one in {CONFIG}: `dvc checkout` brings it back"
-            )
+        data = path.read_bytes()
     except FileNotFoundError:
         raise UserError(f"{path} is missing: `dvc repro train` or `dvc checkout` brings it back") from None
+    if hashlib.sha256(data).hexdigest() != config["sha256"][name]:
+        # Not `dvc checkout`: that trusts a file whose date is as it was, and a cache that shares its bytes.
+        raise UserError(f"{path} is damaged, its checksum is not the one in {CONFIG}: {ANEW}")
+    try:
+        network.load_state_dict(safetensors.torch.load(data))
     except (SafetensorError, RuntimeError) as error:
         raise UserError(f"{path} does not hold these weights: {str(error).splitlines()[0]}") from None
     return place(network, device).eval()

@@ -26,6 +26,10 @@ POINTS = ("tick", "curve", "system")  # events that are sent together
 QUIET, PATIENCE, LONGEST_PAUSE = 5.0, 60.0, 60.0  # seconds between looks; for one event at the end; after failures
 
 
+class Damaged(Exception):
+    """What a journal holds is not what it was given."""
+
+
 class Delivery:
     """Of one journal to one store."""
 
@@ -43,7 +47,7 @@ class Delivery:
             self._parent = found.data.tags.get(current.PARENT)
 
     def all(self) -> None:
-        """Send what there is. Raises whatever MLflow does."""
+        """Send what there is. Raises whatever MLflow does, and Damaged."""
         for together, group in groupby(self._journal.events(self._done), lambda event: event["kind"] in POINTS):
             events = list(group)
             if together:
@@ -51,6 +55,9 @@ class Delivery:
                 self._note(len(events))
                 continue
             for event in events:
+                held = event.get("file") or event.get("folder")
+                if held is not None and not self._journal.holds(held):
+                    raise Damaged(f"{self._journal.folder / held} is damaged")
                 try:
                     getattr(self, f"_{event['kind']}")(event)
                 except (self._mlflow.exceptions.MlflowException, FileNotFoundError) as error:
@@ -255,7 +262,8 @@ class Swept(NamedTuple):
 def sweep(mlflow: ModuleType) -> Swept:
     """Deliver what processes that are gone have left, and close their runs; one store's failure is none of another's.
 
-    What a stage was killed over is kept, for the stage will go on with it.
+    What a stage was killed over is kept, for the stage will go on with it. What is damaged is given up: `sync` makes
+    another run from the stage's files.
     """
     count, failed = 0, dict[str, Exception]()
     for noting in journal.left():
@@ -266,10 +274,14 @@ def sweep(mlflow: ModuleType) -> Swept:
                 continue
             store = os.environ.get("MLFLOW_TRACKING_URI") or events[0]["store"]
             delivery = Delivery(noting, mlflow, store)
-            delivery.all()
+            try:
+                delivery.all()
+                remove = events[-1].get("status") == "FINISHED"
+                count += 1
+            except Damaged as error:
+                print(f"warning: {error}: `make sync` makes a run from the stage's files in its place", file=sys.stderr)
+                remove = True
             delivery.settle()
-            remove = events[-1].get("status") == "FINISHED"
-            count += 1
         except Exception as error:  # whatever a server, a database or a client library raises
             failed[store] = error
         finally:

@@ -2,22 +2,25 @@
 
 A folder below `.ckpt/tracking/` for each run: `events.jsonl`, a line an event with its true time; the files that they
 name, for the stage's next run would overwrite them; `delivered.json`, how far a store has them; `lock`, held by the
-process that writes. A process that is killed leaves all of it, and lets go of the lock.
+process that writes. A process that is killed leaves all of it, and lets go of the lock. What a disk has damaged is told
+by checksums, and counts as not noted.
 """
 
 import fcntl
 import json
 import os
+import re
 import shutil
 import threading
 import time
-import uuid
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ganpipe import files
 
+LINE = re.compile(rb'\{"sum":"([0-9a-f]{8})",(.+)\n', re.DOTALL)  # with the checksum of what follows it
 Event = dict[str, Any]  # `at`, milliseconds since 1970; `kind`, a method of `delivery.Delivery`; what that takes
 
 
@@ -37,7 +40,7 @@ class Journal:
         self._file: Any = None
 
     def take(self) -> bool:
-        """Hold it, and cut off what a kill left half written; False where another process does."""
+        """Hold it, and cut off what a kill left half written, or a damaged line; False where another process does."""
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -48,23 +51,33 @@ class Journal:
 
     def note(self, kind: str, **what: Any) -> None:
         """One more event, now."""
-        line = json.dumps({"at": round(time.time() * 1000), "kind": kind, **what}, separators=(",", ":"))
+        line = json.dumps({"at": round(time.time() * 1000), "kind": kind, **what}, separators=(",", ":")).encode()
         with self._writing:
-            self._file.write(line.encode() + b"\n")
+            self._file.write(b'{"sum":"%08x",%s\n' % (zlib.crc32(line[1:]), line[1:]))
             self._file.flush()
 
     def keep(self, path: Path, only: tuple[str, ...] = ()) -> str:
         """The name under which a copy of that file, or of the folder or some of its files, is held here."""
-        name = f"{uuid.uuid4().hex}{path.suffix}"
-        if only:
-            (self.folder / name).mkdir()
-            for each in only:
-                _link(path / each, self.folder / name / each)
-        elif path.is_dir():
-            shutil.copytree(path, self.folder / name, copy_function=_link)
-        else:
+        inside = [path / each for each in only] or [each for each in sorted(path.rglob("*")) if each.is_file()]
+        if not path.is_dir():
+            name = f"{_content(path, [path])}{path.suffix}"
             _link(path, self.folder / name)
+            return name
+        name = _content(path, inside)
+        for each in inside:
+            to = self.folder / name / each.relative_to(path)
+            to.parent.mkdir(parents=True, exist_ok=True)
+            _link(each, to)
         return name
+
+    def holds(self, name: str) -> bool:
+        """Whether what is held under a name is what was given to `keep`."""
+        path = self.folder / name
+        inside = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
+        try:
+            return _content(path, inside) == name.partition(".")[0]
+        except OSError:
+            return False
 
     def events(self, start: int = 0) -> Iterator[Event]:
         """From the `start`th on."""
@@ -74,16 +87,18 @@ class Journal:
 
     @property
     def delivered(self) -> dict[str, Any]:
-        """What `deliver` was told last; empty where no store has anything."""
+        """What `deliver` was told last; empty where no store has anything, and where that cannot be told."""
         try:
-            return dict(json.loads((self.folder / "delivered.json").read_text()))
-        except (FileNotFoundError, ValueError):
+            done = json.loads((self.folder / "delivered.json").read_text())
+        except (FileNotFoundError, ValueError, RecursionError):
             return {}
+        checksum = done.pop("checksum", None) if isinstance(done, dict) else None
+        return done if checksum is not None and checksum == files.digest(done) else {}
 
     def deliver(self, store: str, run: str, events: int, settled: bool = False) -> None:
         """A store has so many of them; and, of a process that is gone, that it is."""
         done = {"store": store, "run": run, "events": events, "settled": settled}
-        files.write_json(self.folder / "delivered.json", done)
+        files.write_json(self.folder / "delivered.json", {**done, "checksum": files.digest(done)})
 
     def close(self, remove: bool = False) -> None:
         """Let go of it; for ever, where it is to be removed."""
@@ -94,9 +109,14 @@ class Journal:
         self._lock.close()
 
     def _lines(self) -> Iterator[bytes]:
+        """Those before the first that is not whole."""
         if self._path.exists():
             with self._path.open("rb") as file:
-                yield from (line for line in file if line.endswith(b"\n"))
+                for line in file:
+                    found = LINE.fullmatch(line)
+                    if found is None or int(found[1], 16) != zlib.crc32(found[2]):
+                        return
+                    yield line
 
 
 def left() -> Iterator[Journal]:
@@ -110,8 +130,15 @@ def left() -> Iterator[Journal]:
             journal.close()
 
 
-def _link(source: str | Path, to: str | Path) -> None:
+def _content(path: Path, inside: list[Path]) -> str:
+    """Hex digest of a file, or of a folder's files by their names."""
+    return files.digest([[each.relative_to(path).as_posix(), files.sha256(each)] for each in sorted(inside)])
+
+
+def _link(source: Path, to: Path) -> None:
     """A second name of a file, or a copy where the disk has none: what stages write is replaced, never changed."""
+    if to.exists():  # of the same content
+        return
     try:
         os.link(source, to)
     except OSError:

@@ -1,11 +1,13 @@
 """Where runs are kept, and by which tags they are found."""
 
 import os
-from contextlib import suppress
+import sqlite3
+from contextlib import closing, suppress
 from pathlib import Path
 from types import ModuleType
 
 from ganpipe import files
+from ganpipe.errors import UserError
 
 EXPERIMENT, DEFAULT = "ganpipe", "default"  # of the pipeline at the project's root, which is the study `default`
 STAGE, MODEL, IMAGES = "ganpipe.stage", "ganpipe.model", "ganpipe.images"  # tags: of what, by checksums
@@ -46,6 +48,25 @@ def find_experiment() -> str | None:
 
     found = mlflow.MlflowClient(make_store(mlflow, store_uri())).get_experiment_by_name(experiment())
     return None if found is None else str(found.experiment_id)
+
+
+def refuse_damaged(uri: str) -> None:
+    """UserError where the store's SQLite file is not whole."""
+    path = Path(uri.removeprefix("sqlite:///"))
+    if not uri.startswith("sqlite:///") or not path.is_file():
+        return
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as held:
+            [(found,)] = held.execute("pragma quick_check(1)").fetchall()
+    except sqlite3.OperationalError:  # another process writes to it
+        return
+    except sqlite3.DatabaseError as error:
+        found = str(error)
+    if found != "ok":
+        raise UserError(
+            f"{path} is damaged ({found.splitlines()[0]}): put a copy of it in its place, or remove {path} and run "
+            "`make sync`, which makes the runs of what is here anew, not those of earlier settings"
+        )
 
 
 def make_store(mlflow: ModuleType, uri: str) -> str:

@@ -18,7 +18,7 @@ from ganpipe.tracking import current, inputs, journal, names, told, view
 from ganpipe.tracking.delivery import Delivery, import_mlflow, reason, refusals, sweep
 from ganpipe.tracking.journal import Journal
 from ganpipe.tracking.run import OF_A_MODEL, STAGES, Run, begin, flat, key_of, upstream
-from ganpipe.tracking.store import KEY, STAGE, experiment, make_store, store_uri
+from ganpipe.tracking.store import KEY, STAGE, experiment, make_store, refuse_damaged, store_uri
 
 LOCK = Path("dvc.lock")
 
@@ -49,6 +49,7 @@ def sync() -> tuple[int, list[str]]:
     if mlflow is None:
         raise UserError("there is no MLflow to bring anything to: pip install 'ganpipe[pipeline]'")
     store = store_uri()
+    refuse_damaged(store)
     swept = sweep(mlflow)
     try:
         client = mlflow.MlflowClient(make_store(mlflow, store))

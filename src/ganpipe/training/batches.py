@@ -10,7 +10,7 @@ from ganpipe.corpus.shards import Images
 from ganpipe.errors import UserError
 from ganpipe.models.dcgan import ROTATIONS
 from ganpipe.models.pixels import to_network
-from ganpipe.runtime import mix_seed, world
+from ganpipe.runtime import mix_seed, share, world
 from ganpipe.training import augment
 from ganpipe.training.params import Training, TrainParams
 
@@ -32,7 +32,7 @@ class Corpus:
     """The training images of a corpus in a new seeded order every epoch, the last incomplete batch left out."""
 
     def __init__(self, images: Images, params: Training, device: torch.device) -> None:
-        rank, size = world()
+        size = world()[1]
         self.rows = images.rows("train")
         if len(self.rows) < params.batch_size:
             raise UserError(
@@ -41,7 +41,7 @@ class Corpus:
         if params.batch_size % size:
             raise UserError(f"train.batch_size is {params.batch_size}, which {size} processes cannot share equally")
         self.images, self.settings, self.device = images, params, device
-        self.part = slice(rank * params.batch_size // size, (rank + 1) * params.batch_size // size)
+        self.part = share(params.batch_size)
         self.per_epoch = len(self.rows) // params.batch_size
         self._epoch, self._order = -1, np.empty(0, np.int64)
         self._form = to_network if images.manifest["dtype"] == "uint8" else Tensor.float
