@@ -25,6 +25,7 @@ CHANGES: list[dict[str, Any]] = [
 def deterministic(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)  # 10 bits of a product's numbers are no rounding
     yield
     torch.use_deterministic_algorithms(False)
 
