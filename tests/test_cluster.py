@@ -2,6 +2,7 @@
 
 import io
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -84,8 +85,8 @@ def photographs(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_stages_give_the_same_bytes_also_where_machines_die_midway(
     on_ray: Any, photographs: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In two of them a further machine comes, and goes after a few batches."""
-    dying = ("check", "_by_one_thread")
+    """In three of them a further machine comes, and goes after a few batches."""
+    dying = ("check", "search", "_by_one_thread")
     ran: set[str] = set()
     extra: list[Any] = []
     mapped, searched = cluster.map_batches, shuffle.search
@@ -108,6 +109,7 @@ def test_stages_give_the_same_bytes_also_where_machines_die_midway(
 
     def searching(codes: np.ndarray, found: Found) -> None:
         begin("search")
+        threading.Timer(1.0, kill).start()
         searched(codes, found)
 
     monkeypatch.setattr(cluster, "map_batches", mapping)
