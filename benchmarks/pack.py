@@ -27,7 +27,9 @@ from ganpipe.corpus.params import PreprocessParams
 from ganpipe.corpus.preprocess import preprocess
 from ganpipe.corpus.shards import Images
 from ganpipe.errors import entry
+from ganpipe.settings import read_params
 
+ROOT = Path(__file__).resolve().parent.parent
 SIDE, WORKERS = 64, 2
 COUNT, QUICK = 8000, 1000  # images
 BILINEAR = (("bilinear", "opencv_linear"), ("bilinear", "pillow_linear"))
@@ -58,8 +60,9 @@ def write(folder: Path, held: list[Image.Image], count: int) -> None:
 
 def ours(images: Images, resize: str, to: Path) -> None:
     """The stage."""
-    settings = {"side": SIDE, "resize": resize, "crop": "center", "margin": 0, "smallest_face": 1, "seed": 0}
-    preprocess(PreprocessParams.model_validate(settings), images, np.arange(len(images)), to)
+    shipped = read_params(ROOT / "params.yaml")["preprocess"]
+    settings = PreprocessParams.model_validate({**shipped, "side": SIDE, "resize": resize, "crop": "center"})
+    preprocess(settings, images, np.arange(len(images)), to)
 
 
 def torchvision_loader(root: Path) -> int:
