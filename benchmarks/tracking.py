@@ -66,8 +66,20 @@ def main() -> None:
             began = time.perf_counter()
             sync()
             figures["sync_seconds_at_100_runs"] = time.perf_counter() - began
+            figures["compare_seconds_at_100_runs"] = compared()
         os.chdir("/")
     report(figures, asked.json)
+
+
+def compared() -> float:
+    """Of `ganpipe compare` of two of the trainings, as typed: a new process that writes the page."""
+    began = time.perf_counter()
+    subprocess.run(
+        [Path(sys.executable).with_name("ganpipe"), "compare", "training 1", "training 2"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    return time.perf_counter() - began
 
 
 def imported() -> float:

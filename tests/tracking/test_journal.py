@@ -150,3 +150,13 @@ def test_how_far_it_is_delivered_survives(noting: Journal) -> None:
     for damaged in ("{half", "[]", "", whole.replace("3", "5"), whole.replace("false", "true")):
         (noting.folder / "delivered.json").write_text(damaged)
         assert noting.delivered == {}
+
+
+def test_what_others_write_over_is_held_as_it_was(noting: Journal) -> None:
+    """As DVC does with dvc.lock at the end of a stage."""
+    Path("dvc.lock").write_text("before")
+    kept = noting.keep(Path("dvc.lock"))
+    with Path("dvc.lock").open("r+") as file:
+        file.write("after!")
+    assert noting.holds(kept)
+    assert (noting.folder / kept).read_text() == "before"

@@ -276,7 +276,7 @@ def test_all_that_determines_a_training_tells_its_work_from_others(
     with monkeypatch.context() as patch:
         patch.setenv("WORLD_SIZE", "2")
         others = key()
-    assert key() != others
+    assert key() == others  # one checkpoint serves any number of processes
     with monkeypatch.context() as patch:
         patch.setattr(torch, "get_num_threads", lambda: 77)
         others = key()

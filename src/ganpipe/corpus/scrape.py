@@ -362,8 +362,10 @@ def _public(host: str) -> bool:
     address = ipaddress.ip_address(host.partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address):
         last = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF) if address in NAT64 else None
-        within = address.ipv4_mapped or address.sixtofour or last
+        within = address.ipv4_mapped or last
         if address in COMPATIBLE or address.is_site_local or not (within is None or within.is_global):
+            return False
+        if address.sixtofour is not None:  # deprecated (RFC 7526), and Pythons differ about it
             return False
     return address.is_global and not address.is_multicast
 

@@ -15,12 +15,14 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ganpipe import files
 
 LINE = re.compile(rb'\{"sum":"([0-9a-f]{8})",(.+)\n', re.DOTALL)  # with the checksum of what follows it
+LARGE = 1 << 20  # bytes from which on a file gets a second name instead of a copy
 Event = dict[str, Any]  # `at`, milliseconds since 1970; `kind`, a method of `delivery.Delivery`; what that takes
 
 
@@ -136,10 +138,14 @@ def _content(path: Path, inside: list[Path]) -> str:
 
 
 def _link(source: Path, to: Path) -> None:
-    """A second name of a file, or a copy where the disk has none: what stages write is replaced, never changed."""
+    """A copy; of a large file a second name, where the disk has such: what stages write is replaced, never changed.
+
+    Small ones may be others', as dvc.lock and params.yaml are, which are written over.
+    """
     if to.exists():  # of the same content
         return
-    try:
-        os.link(source, to)
-    except OSError:
-        shutil.copyfile(source, to)
+    if source.stat().st_size >= LARGE:
+        with suppress(OSError):
+            os.link(source, to)
+            return
+    shutil.copyfile(source, to)
