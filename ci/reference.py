@@ -9,25 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from ganpipe.analysis.params import AnalyseParams, ConceptsParams, NumbersParams, PairsParams
+from ganpipe.checks import MODELS
 from ganpipe.cli import parser
-from ganpipe.corpus.params import DownloadParams, PreprocessParams
-from ganpipe.dedupe.params import DedupeParams
-from ganpipe.evaluation.params import EvaluateParams
 from ganpipe.settings import Section, read_params
-from ganpipe.training.params import Training, TrainParams, TranslateParams
+from ganpipe.training.params import Training, TranslateParams
 
 ROOT = Path(__file__).parents[1]
 OUT = ROOT / "docs/reference"
 MAKES = "Written by `make reference`; change the code that it is made from."
 # Each section's model in the pipeline, and those of other kinds, with the study whose values are shown.
-SECTIONS: dict[str, type[Section]] = {
-    "download": DownloadParams,
-    "dedupe": DedupeParams,
-    "preprocess": PreprocessParams,
-    "train": TrainParams,
-    "evaluate": EvaluateParams,
-    "analyse": AnalyseParams,
-}
+SHIPPED = read_params(ROOT / "params.yaml")
+SECTIONS: dict[str, type[Section]] = {name: model.variant(SHIPPED[name]) for name, model in MODELS.items()}
 OTHERS: dict[str, list[tuple[str, type[Section], str, type[Section]]]] = {
     "train": [("of pix2pix", TranslateParams, "facades", Training)],
     "analyse": [

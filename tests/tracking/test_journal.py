@@ -32,15 +32,20 @@ def test_events_come_back_in_order_with_their_times(noting: Journal) -> None:
     assert [event["row"]["step"] for event in noting.events(3)] == [3, 4]
 
 
-@given(st.integers(0, 400))
-def test_what_is_cut_off_anywhere_loses_the_last_event_only(cut: int) -> None:
-    folder = Path(f"cut{os.urandom(4).hex()}")
+def six_events(folder: Path) -> Path:
+    """The file of a journal that is closed."""
     writing = Journal(folder)
     writing.take()
     for number in range(6):
         writing.note("tick", row={"step": number})
     writing.close()
-    path = folder / "events.jsonl"
+    return folder / "events.jsonl"
+
+
+@given(st.integers(0, 400))
+def test_what_is_cut_off_anywhere_loses_the_last_event_only(cut: int) -> None:
+    folder = Path(f"cut{os.urandom(4).hex()}")
+    path = six_events(folder)
     whole = path.read_bytes()
     path.write_bytes(whole[:cut])
     again = Journal(folder)
@@ -108,12 +113,7 @@ def test_files_are_kept_while_their_owner_goes_on(noting: Journal) -> None:
 @given(st.integers(0, 10_000), st.integers(1, 255))
 def test_a_damaged_byte_costs_what_was_noted_from_there_on(place: int, change: int) -> None:
     folder = Path(f"damaged{os.urandom(4).hex()}")
-    writing = Journal(folder)
-    writing.take()
-    for number in range(6):
-        writing.note("tick", row={"step": number})
-    writing.close()
-    path = folder / "events.jsonl"
+    path = six_events(folder)
     data = bytearray(path.read_bytes())
     place %= len(data)
     data[place] ^= change
