@@ -30,7 +30,9 @@ def test_stars_and_ranges_of_numbers_name_several_files() -> None:
         ("*.tar", "there is no file"),
         (".", "there is no file"),
         ("a-{3..1}.tar", "a range in braces goes from a smaller to a larger number"),
-        ("a-{0..9999}{0..9999}", "a range in braces"),
+        ("a-{0..9999}{0..9999}", "its ranges in braces name more than 1,000,000 files: name fewer"),
+        ("~nobody-of-that-name/a.tar", r"which is no path here \(Could not determine home directory.\): name another"),
+        ("x" * 300, r"which is no path here \(File name too long\): name another"),
         ("gopher://x/y", "download.path is gopher://x/y"),
         ("memory://nowhere.tar", "could not be read"),
     ],
@@ -38,6 +40,34 @@ def test_stars_and_ranges_of_numbers_name_several_files() -> None:
 def test_what_is_not_there_gets_a_sentence(wanted: str, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         names(wanted)
+
+
+@pytest.mark.parametrize("wanted", ["~nobody-of-that-name/photos", "x" * 300])
+def test_a_folder_that_no_path_leads_to_gets_a_sentence(wanted: str) -> None:
+    with pytest.raises(UserError, match="^download.path is .*, which is no path here"):
+        address.local_folder("download.path", wanted, TO)
+
+
+def test_files_of_one_name_in_several_folders_stay_apart() -> None:
+    memory = fsspec.filesystem("memory")
+    for folder in ("x", "y", "z"):
+        memory.pipe(f"/alike/{folder}/train.tar", folder.encode())
+    found = address.local("p", "memory://alike/*/train.tar", TO)
+    assert [path.read_text() for path in found] == ["x", "y", "z"]
+    assert {path.name for path in found} == {"train.tar"}
+
+
+def test_a_folder_of_a_long_name_has_a_short_one_here() -> None:
+    memory = fsspec.filesystem("memory")
+    names = [f"{letter * 300}" for letter in ("a", "ä")]
+    for name in names:
+        memory.pipe(f"/long/{name}/1.png", name.encode())
+    folders = [address.local_folder("p", f"memory://long/{name}", TO) for name in names]
+    assert [(folder / "1.png").read_text() for folder in folders] == names
+    assert all(
+        len(folder.name.encode()) <= 200 and folder.name[:9] == name[:9]
+        for folder, name in zip(folders, names, strict=True)
+    )
 
 
 def test_any_file_system_of_fsspec_will_do() -> None:

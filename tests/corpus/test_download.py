@@ -22,7 +22,7 @@ from ganpipe.corpus import catalogue, http, sources, unpack
 from ganpipe.corpus import pack as packing
 from ganpipe.corpus.catalogue import CIFAR10, DIGITS, IMAGENET, SVHN
 from ganpipe.corpus.download import download, download_entry, pictures_digest
-from ganpipe.corpus.entry import Archive, Bundled, Entry, File, Files, InMirror, NpmPackage, Pictures
+from ganpipe.corpus.entry import Archive, ArraySet, Bundled, File, Files, InMirror, NpmPackage, Pictures
 from ganpipe.corpus.images import decode, square
 from ganpipe.corpus.shards import Images
 from ganpipe.errors import UserError
@@ -220,7 +220,7 @@ def test_an_empty_path_is_none() -> None:
     assert download(download_params(name="digits", path=""), OUT)["images"] == 1797
 
 
-def entry_of(*sources: Archive | NpmPackage | Bundled) -> Entry:
+def entry_of(*sources: Archive | NpmPackage | Bundled) -> ArraySet:
     return dataclasses.replace(DIGITS, sources=sources)
 
 

@@ -48,7 +48,8 @@ def test_a_large_image_is_searched_reduced_and_its_boxes_are_of_the_whole(model:
     assert face[:4] == (512, 1024, 32, 32)
 
 
-def test_what_is_no_model_is_named(capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("capfd")  # OpenCV writes to stderr of its own
+def test_what_is_no_model_is_named() -> None:
     Path("text.onnx").write_bytes(b"Dear all")
     yunet.write(Path("other.onnx"), name_of_boxes="boxes")
     for detector, sentence in (
@@ -114,9 +115,11 @@ def test_the_stage_keeps_the_boxes_beside_each_image_and_counts_them(
         assert path.read_bytes() == (Path("pool") / path.name).read_bytes()
 
 
-def test_sets_of_pixels_have_no_faces_to_search() -> None:
-    with pytest.raises(UserError, match=r"download\.faces is haar, but digits comes as small pixels: set it to null"):
-        download(download_params("digits", faces="haar"), Path("out"))
+@pytest.mark.parametrize("name", ["digits", "gaussian"])
+def test_sets_of_pixels_and_of_numbers_have_no_faces_to_search(name: str) -> None:
+    sentence = rf"download\.faces is haar, but {name} is no set of image files: set it to null"
+    with pytest.raises(UserError, match=sentence):
+        download(download_params(name, faces="haar"), Path("out"))
 
 
 def test_no_faces_are_searched_unless_that_is_wanted() -> None:

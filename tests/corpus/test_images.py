@@ -243,7 +243,9 @@ def test_a_region_is_squeezed_and_nothing_beyond_it_counts(
     image[int(top * high) : -int(-bottom * high // 1), int(left * wide) : -int(-right * wide // 1)] = 255
     found = square(Image.fromarray(image), 6, resize, region)
     assert found.shape == (6, 6, 3)
-    assert found[2:4, 2:4].min() == 255
+    # Less than two pixels of the region are interpolated with those beside it, which are black.
+    of_its_own = min(high * (bottom - top), wide * (right - left)) >= 2
+    assert found[2:4, 2:4].min() >= (255 if of_its_own else 63)
 
 
 def test_a_whole_image_as_a_region_is_itself() -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from ganpipe.corpus.lists import Wanted, plain, read
 from ganpipe.errors import UserError
 
+UNREADABLE = Path("/proc/self/mem")
 ROWS = [
     {"url": "http://a.org/1.jpg", "licence": "CC0", "width": 3},
     {"url": "https://b.org/2", "licence": "", "width": 4},
@@ -58,6 +59,12 @@ def test_what_is_no_list_gets_a_sentence(name: str, content: bytes, sentence: st
     Path(name).write_bytes(content)
     with pytest.raises(UserError, match=sentence):
         read(Path(name))
+
+
+@pytest.mark.skipif(not UNREADABLE.exists(), reason="no file here that nobody may read from its beginning")
+def test_a_list_that_the_system_does_not_read_gets_a_sentence() -> None:
+    with pytest.raises(UserError, match="mem is no readable list of addresses: .*Input/output error"):
+        read(UNREADABLE)
 
 
 def test_damage_in_a_table_gets_a_sentence() -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from ganpipe.corpus import shards
 from ganpipe.corpus.images import square
-from ganpipe.corpus.shards import Images, write_encoded, write_pixels
+from ganpipe.corpus.shards import UNLABELLED, Images, write_encoded, write_pixels
 from ganpipe.errors import UserError
 from ganpipe.runtime import POOL_PAYS_FROM
 
@@ -85,6 +85,22 @@ def test_encoded_shards_are_plain_webdataset_tars_of_the_originals() -> None:
         assert members[f"{number:09}.png"] == data
         assert json.loads(members[f"{number:09}.json"]) == facts
         assert members[f"{number:09}.cls"] == str(label).encode()
+
+
+@pytest.mark.parametrize("missing", [{0}, {2, 6}, set(range(7))], ids=["the first", "two", "all"])
+def test_labels_stay_with_their_images_where_some_have_none(missing: set[int]) -> None:
+    given_images = [
+        (extension, data, facts, None if number in missing else label)
+        for number, (extension, data, facts, label) in enumerate(encoded(noise(len(LABELS), 3, 3), LABELS))
+    ]
+    write_encoded(Path(), iter(given_images), {})
+    held = Images(Path())
+    if len(missing) == len(LABELS):
+        with pytest.raises(UserError, match="has no labels"):
+            held.labels("train")
+        return
+    expected = [UNLABELLED if number in missing else label for number, label in enumerate(LABELS.tolist())]
+    assert held.labels("train").tolist() == expected
 
 
 @pytest.mark.usefixtures("small_shards")
@@ -176,6 +192,117 @@ def test_no_folder_and_another_schema_are_named() -> None:
     (folder / "manifest.json").write_text(json.dumps({**manifest, "schema": 0}))
     with pytest.raises(UserError, match="pixels is of schema 0, this reads 1"):
         Images(folder)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Every container of a JSON value with every key or place in it."""
+    for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        yield value, key
+        yield from places(value[key])
+
+
+def use(folder: Path) -> None:
+    """What others ask of a folder of images."""
+    held = Images(folder)
+    assert len(held.digest) == 16
+    for split in held.splits or ["train"]:
+        rows = held.rows(split)
+        held.labels(split)
+        held.names(rows)
+        for batch in held.squares(rows, 4, "bilinear"):
+            assert batch.shape[1:] == (4, 4, 3)
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.sampled_from(["pixels", "encoded"]), st.data())
+def test_a_damaged_manifest_is_named_with_what_makes_it_anew(container: str, data: st.DataObject) -> None:
+    with TemporaryDirectory() as folder:
+        write_both(Path(folder), noise(len(LABELS), 4, 4), LABELS, **ABOUT)
+        path = Path(folder, container, "manifest.json")
+        manifest = json.loads(path.read_text())
+        inside, key = data.draw(st.sampled_from(list(places(manifest))))
+        if data.draw(st.booleans()):
+            del inside[key]
+        else:
+            inside[key] = data.draw(JSON)
+        path.write_text(json.dumps(manifest))
+        try:
+            use(path.parent)
+        except UserError as error:
+            assert f"{path.parent}" in str(error)
+            assert "dvc repro" in str(error) or "has no labels" in str(error)
+            assert "\n" not in str(error)
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.sampled_from(["images-00000.npy", "labels.npy", "index.npy", "shard-00000.tar"]),
+    st.integers(0, 400) | st.none(),
+    st.binary(max_size=4),
+)
+def test_a_file_that_is_damaged_or_gone_is_named(name: str, at: int | None, data: bytes) -> None:
+    """`at` a byte of it stands `data`, and nothing after it if that is empty; None: it is gone."""
+    with TemporaryDirectory() as folder:
+        pixels, tars = write_both(Path(folder), noise(len(LABELS), 4, 4), LABELS, **ABOUT)
+        path = next(each / name for each in (pixels, tars) if (each / name).exists())
+        if at is None:
+            path.unlink()
+        else:
+            held = path.read_bytes()
+            path.write_bytes(held[:at] + data + (held[at + len(data) :] if data else b""))
+        try:
+            Images(path.parent).labels("train")
+        except UserError as error:
+            assert f"{path.parent}" in str(error)
+            assert "dvc repro" in str(error) or "has no labels" in str(error)
+            assert "\n" not in str(error)
+        else:
+            assert at is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "sentence"),
+    [
+        (
+            "pixels",
+            {"count": -1},
+            r"pixels/manifest\.json is damaged \(count: Input should be greater than or equal to 0\)",
+        ),
+        (
+            "pixels",
+            {"count": 8},
+            r"pixels/manifest\.json is damaged \(its arrays are of another form, or not so many\)",
+        ),
+        ("pixels", {"shape": [7, 5, 4, 3]}, "its arrays are of another form"),
+        ("encoded", {"count": 8}, r"encoded/index\.npy is damaged \(it is of another form\)"),
+        ("encoded", {"splits": {"train": [5, 8]}}, "the split train has other rows than there are"),
+        ("encoded", {"shards": []}, r"encoded/index\.npy is damaged"),
+        (
+            "encoded",
+            {"shards": [{"file": "gone.tar", "sha256": ""}]},
+            r"gone\.tar is damaged \(it is shorter than index.npy says, or not there\)",
+        ),
+        (
+            "pixels",
+            {"shards": [{"file": "gone.npy", "sha256": ""}]},
+            r"gone\.npy is damaged \(No such file or directory\)",
+        ),
+        ("pixels", {"others": [{}]}, r"others\.0\.file: Field required\): make it anew with `dvc repro`"),
+    ],
+)
+def test_what_is_wrong_is_said(name: str, damage: dict[str, Any], sentence: str) -> None:
+    write_both(Path(), noise(len(LABELS), 4, 4), LABELS, **ABOUT)
+    path = Path(name, "manifest.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), **damage}))
+    with pytest.raises(UserError, match=sentence):
+        Images(Path(name))
 
 
 def test_more_images_than_announced_are_refused() -> None:

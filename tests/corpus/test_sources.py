@@ -291,6 +291,23 @@ def test_other_shards_get_a_sentence(contents: dict[str, bytes], sentence: str) 
         sources.webdataset([Path("s.tar")])
 
 
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="no file here that nobody may read")
+def test_a_shard_that_the_system_does_not_read_gets_a_sentence() -> None:
+    with pytest.raises(UserError, match="mem is no readable WebDataset shard"):
+        sources.webdataset([Path("/proc/self/mem")])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here to stand for a full disk")
+def test_a_full_disk_is_no_fault_of_the_archive(tmp_path: Path) -> None:
+    with tarfile.open("large.tar.gz", "w:gz") as packed:
+        member = tarfile.TarInfo("a.png")
+        member.size = 1 << 20
+        packed.addfile(member, io.BytesIO(bytes(member.size)))
+    (tmp_path / "large.tar.gz.tar").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left on device"):
+        sources.archive(Path("large.tar.gz"), tmp_path)
+
+
 def table(path: str, columns: dict[str, Any], features: dict[str, Any] | None = None) -> Path:
     made = pa.table(columns)
     if features is not None:

@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import boto3
@@ -17,6 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from corpus.pictures import encode, fill, noise
+from fsspec.implementations.memory import MemoryFile
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ganpipe.corpus import http, stores
 from ganpipe.corpus.download import download
@@ -68,30 +72,99 @@ def test_a_copy_of_a_folder_holds_what_the_folder_holds_now(bucket: str) -> None
         stores.copied_folder({}, Path("to"))
 
 
-@pytest.mark.parametrize(
-    ("name", "sentence"),
-    [
-        ("../a.png", "leads out of it"),
-        ("a/../../a.png", "leads out of it"),
-        ("deep/b.png/a.png", "File exists|Not a directory|Is a directory"),  # which is a file's name, too
-        (f"{'n' * 300}/a.png", "File name too long"),
-    ],
-)
-def test_a_name_that_cannot_lie_in_the_copy_is_refused(bucket: str, name: str, sentence: str) -> None:
-    found = stores.below(f"{bucket}/set")
-    with pytest.raises(FetchError, match=sentence):
-        stores.copied_folder({"deep/b.png": found["deep/b.png"], name: found["a.png"]}, Path("to"))
-    assert not Path("a.png").exists()
+def files_below(folder: str) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file()}
+
+
+def put(*names: str) -> dict[str, stores.Stored]:
+    """A store's folder with files of exactly these names, and of these contents."""
+    memory = fsspec.filesystem("memory")
+    memory.store.clear()
+    for name in names:  # not by `pipe`, which makes paths of them that file systems would know
+        memory.store[f"/odd/{name}"] = MemoryFile(memory, f"/odd/{name}", name.encode("utf-8", "replace"))
+    return stores.below("memory://odd")
+
+
+ODD = ("..", "../a.png", "a/../../a.png", "a//b.png", "./a.png", "a/.", "a\0b.png", "\ud800.png", "\0/a.png")
+
+
+@pytest.mark.parametrize("name", ODD, ids=ascii)
+def test_a_name_that_cannot_lie_in_the_copy_is_refused_before_anything_is_copied(name: str) -> None:
+    with pytest.raises(FetchError, match=r"^it names a file '.*', which no folder here can hold: rename it there$"):
+        stores.copied_folder(put("b.png", name), Path("to/set"))
+    assert not Path("to").exists()
+
+
+def test_a_file_below_a_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "WAIT_SECONDS", 0)
+    with pytest.raises(FetchError, match="File exists|Not a directory|Is a directory"):
+        stores.copied_folder(put("deep/b.png", "deep/b.png/a.png"), Path("to"))
+
+
+def test_long_names_are_shortened_and_stay_apart() -> None:
+    names = [
+        f"{'n' * 300}/a.png",
+        f"{'n' * 301}/a.png",
+        f"{'m' * 250}.png",
+        f"{'ä' * 120}.{'x' * 50}",
+        f"{'k' * 196}.png",
+    ]
+    stores.copied_folder(put(*names), Path("to"))
+    held = files_below("to")
+    assert {Path("to", path).read_text() for path in held} == set(names)
+    parts = [part for path in held for part in path.split("/")]
+    assert max(len(part.encode()) for part in parts) <= stores.LONGEST_NAME
+    assert {part[:3] for part in parts if part != "a.png"} == {"nnn", "mmm", "äää", "kkk"}
+    assert sorted(path[-4:] for path in held)[:4] == [".png"] * 4
+    assert names[-1] in held
+
+
+def test_a_name_that_looks_like_a_shortened_one_is_refused() -> None:
+    long = f"{'n' * 300}.png"
+    with pytest.raises(FetchError, match="which would be one with another file here: rename it there"):
+        stores.copied_folder(put(long, stores.short_name(long)), Path("to"))
+
+
+def test_names_that_are_one_to_the_file_system_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores, "CONNECTIONS", 1)
+    Path("to/a").mkdir(parents=True)
+    Path("to/a/kept.png").write_bytes(b"")  # so that the folder stays until the link leads to it
+    Path("to/A").symlink_to("a")  # as on a system that knows no capitals
+    with pytest.raises(FetchError, match=r"a file 'A/x\.png', which would be one with another file here"):
+        stores.copied_folder(put("A/x.png", "a/kept.png", "a/x.png"), Path("to"))
+
+
+@pytest.mark.parametrize(("before", "now"), [("a/b.png", "a"), ("a", "a/b.png"), ("a/b/c", "a/b")])
+def test_a_file_takes_the_place_of_a_folder_and_the_other_way_around(before: str, now: str) -> None:
+    for name in (before, now):
+        stores.copied_folder(put(name), Path("to"))
+    assert files_below("to") == {now}
+
+
+@given(st.lists(st.text(st.sampled_from("aA./\0\ud800é"), min_size=1, max_size=6), min_size=1, max_size=4))
+@settings(deadline=None, max_examples=60)
+def test_whatever_a_store_names_is_copied_whole_or_refused_in_a_sentence(names: list[str]) -> None:
+    with TemporaryDirectory() as folder:
+        to = f"{folder}/to"
+        found = put(*names)
+        try:
+            stores.copied_folder(found, Path(to))
+        except FetchError as error:
+            assert "\n" not in str(error)
+        else:
+            assert files_below(to) == set(found)
+            assert all(Path(to, name).read_text() == name for name in found)
+        assert all(path.startswith(("to", "to/")) for path in files_below(folder))
 
 
 def test_a_copy_is_made_once_and_again_where_it_is_not_whole(bucket: str) -> None:
     (stored,) = stores.find(f"{bucket}/set/a.png")
-    path = stores.copied(stored, Path("to"))
+    path = stores.copied(stored, Path("to/b.png"))
     assert path.read_bytes() == b"set/a.png"
     os.utime(path, ns=(0, 0))
-    assert stores.copied(stored, Path("to")).stat().st_mtime_ns == 0
+    assert stores.copied(stored, path).stat().st_mtime_ns == 0
     path.write_bytes(b"set/a")
-    assert stores.copied(stored, Path("to")).read_bytes() == b"set/a.png"
+    assert stores.copied(stored, path).read_bytes() == b"set/a.png"
 
 
 def test_what_a_store_fails_with_is_told(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 
-from ganpipe.corpus.shards import Images, write_pixels
+from ganpipe.corpus.shards import Images, write_numbers, write_pixels
 from ganpipe.dedupe.dedupe import dedupe
 from ganpipe.dedupe.keep import KEEP, read_kept
 from ganpipe.errors import UserError
@@ -138,6 +138,20 @@ def test_vetoed_pairs_stay_apart(images: Images, tmp_path: Path) -> None:
     run(images, tmp_path / "again", method="phash", radius=16, vetoes=str(tmp_path / "vetoes.csv"))
     assert table(tmp_path / "again")["representative"][near[0] - START] != near[1]
     assert keys[0] in (tmp_path / "again/review.html").read_text()
+
+
+def test_vetoes_that_cannot_be_read_are_told_before_any_image_is(
+    images: Images, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(UserError, match="nowhere.csv is missing"):
+        run(images, tmp_path / "out", vetoes="nowhere.csv")
+    assert "reading" not in capfd.readouterr().err
+
+
+def test_numbers_are_no_images(tmp_path: Path) -> None:
+    write_numbers(tmp_path, np.zeros((9, 1), np.float32), {"name": "gaussian"})
+    with pytest.raises(UserError, match="holds numbers, where images are due: set download.name to a set of images"):
+        run(Images(tmp_path), tmp_path / "out")
 
 
 def test_images_with_near_codes_are_told_apart_by_their_pixels(images: Images, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import glob
 import itertools
+import math
 import re
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def local(setting: str, wanted: str, folder: Path) -> list[Path]:
         if _is_remote(each):
             found += _fetched(setting, each, folder)
             continue
-        path = str(_here(each))
+        path = str(_here(setting, each))
         held = sorted(glob.glob(path)) if glob.has_magic(path) else [path]  # noqa: PTH207 (a path, or a pattern of any)
         if not held or not all(Path(name).is_file() for name in held):
             raise UserError(f"{setting} is {wanted}: there is no file {path} (seen from {Path.cwd()})")
@@ -39,8 +40,8 @@ def local_folder(setting: str, wanted: str, folder: Path) -> Path:
     folder is not looked at.
     """
     if not _is_remote(wanted):
-        return _here(wanted)
-    name = re.sub(r"[^\w.-]", "_", wanted.rstrip("/").rpartition("/")[2]).lstrip(".")
+        return _here(setting, wanted)
+    name = stores.short_name(re.sub(r"[^\w.-]", "_", wanted.rstrip("/").rpartition("/")[2]).lstrip("."))
     try:
         return stores.copied_folder(stores.below(wanted), folder / files.digest(wanted) / (name or "folder"))
     except FetchError as error:
@@ -51,8 +52,15 @@ def _is_remote(wanted: str) -> bool:
     return "://" in wanted and not wanted.startswith("file://")
 
 
-def _here(wanted: str) -> Path:
-    return Path(wanted.removeprefix("file://")).expanduser()
+def _here(setting: str, wanted: str) -> Path:
+    """The path, whether or not anything is there. UserError where nothing can be."""
+    try:
+        path = Path(wanted.removeprefix("file://")).expanduser()
+        path.exists()
+    except (RuntimeError, OSError) as error:  # of `~nobody`, and of names that are too long
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{setting} is {wanted:.200}, which is no path here ({reason}): name another") from None
+    return path
 
 
 def _numbered(setting: str, wanted: str) -> list[str]:
@@ -60,8 +68,10 @@ def _numbered(setting: str, wanted: str) -> list[str]:
     parts = NUMBERS.split(wanted)  # text, first, last, text, first, last, ..., text
     texts, ranges = parts[::3], list(zip(parts[1::3], parts[2::3], strict=True))
     counts = [int(last) - int(first) + 1 for first, last in ranges]
-    if any(count < 1 for count in counts) or _product(counts) > MOST:
+    if any(count < 1 for count in counts):
         raise UserError(f"{setting} is {wanted}: a range in braces goes from a smaller to a larger number")
+    if math.prod(counts) > MOST:
+        raise UserError(f"{setting} is {wanted}: its ranges in braces name more than {MOST:,} files: name fewer")
     numbers = [[f"{n:0{len(first)}}" for n in range(int(first), int(last) + 1)] for first, last in ranges]
     return [
         texts[0] + "".join(number + text for number, text in zip(chosen, texts[1:], strict=True))
@@ -69,18 +79,14 @@ def _numbered(setting: str, wanted: str) -> list[str]:
     ]
 
 
-def _product(counts: list[int]) -> int:
-    product = 1
-    for count in counts:
-        product *= count
-    return product
-
-
 def _fetched(setting: str, address: str, folder: Path) -> list[Path]:
     try:
         if address.startswith(("http://", "https://")):
             return [fetch.fetch_unsigned((address,), folder)]
-        to = folder / files.digest(address)
-        return [stores.copied(each, to) for each in stores.find(address)]
+        # Each in a folder of its own, for files of several folders may have the same name.
+        return [
+            stores.copied(each, folder / files.digest([address, each.path]) / each.name)
+            for each in stores.find(address)
+        ]
     except FetchError as error:
         raise UserError(f"{setting} is {address}, which could not be read: {error}") from None

@@ -5,7 +5,7 @@ where that is known: otherwise each published file is verified by itself. Where 
 """
 
 from ganpipe.corpus import unpack
-from ganpipe.corpus.entry import Archive, Bundled, Entry, File, Files, InMirror, NpmPackage, Numbers, Pictures
+from ganpipe.corpus.entry import Archive, ArraySet, Bundled, Entry, File, Files, InMirror, NpmPackage, Numbers, Pictures
 from ganpipe.errors import UserError
 
 
@@ -15,7 +15,7 @@ def _pix2pix(name: str) -> Files:
     return Files("archive", (File(f"{name}.tar.gz", (url,), None, None),))
 
 
-CIFAR10 = Entry(
+CIFAR10 = ArraySet(
     name="cifar10",
     title="CIFAR-10",
     homepage="https://www.cs.toronto.edu/~kriz/cifar.html",
@@ -56,7 +56,7 @@ CIFAR10 = Entry(
     content="795f1793d7b8f8883c578442a02455d2469d49685325e98ea0621b15f4a88d69",
 )
 
-DIGITS = Entry(
+DIGITS = ArraySet(
     name="digits",
     title="Optical Recognition of Handwritten Digits, the 1,797 images of its test file, 8x8",
     homepage="https://archive.ics.uci.edu/dataset/80/optical+recognition+of+handwritten+digits",
@@ -69,7 +69,7 @@ DIGITS = Entry(
     content="1e233db162354bc9568f51a68e599dd76666cac6270ae64da327d4bb612fa3a6",
 )
 
-SVHN = Entry(
+SVHN = ArraySet(
     name="svhn",
     title="Street View House Numbers, cropped digits",
     homepage="http://ufldl.stanford.edu/housenumbers/",
@@ -99,7 +99,7 @@ SVHN = Entry(
     content=None,  # the files could not be had where this was written: their published sizes and md5 stand for it
 )
 
-MNIST = Entry(
+MNIST = ArraySet(
     name="mnist",
     title="MNIST handwritten digits",
     homepage="http://yann.lecun.com/exdb/mnist/",
@@ -136,7 +136,7 @@ MNIST = Entry(
     content="2bc25c62779cd25444edbc61a6b4fe3b9ebd4b62c5a337e9491ab3083f0536ac",
 )
 
-DOWNSAMPLED_IMAGENET32 = Entry(
+DOWNSAMPLED_IMAGENET32 = ArraySet(
     name="downsampled_imagenet32",
     title="ImageNet's 1,281,167 training and 50,000 validation images of 1,000 classes, 32x32",
     homepage="https://patrykchrabaszcz.github.io/Imagenet32/",
@@ -370,7 +370,7 @@ GAUSSIAN = Numbers(
     count=100_000,
 )
 
-ENTRIES: tuple[Entry | Pictures | Numbers, ...] = (
+ENTRIES: tuple[Entry, ...] = (
     *(CIFAR10, DIGITS, SVHN, MNIST, DOWNSAMPLED_IMAGENET32),
     *(IMAGENET, IMAGENET32, TINY_IMAGENET, TINY_IMAGENET64, LSUN_BEDROOM, CELEBA, FACES64, LFW64, ROSES),
     *(FACADES, *PIX2PIX),
@@ -378,11 +378,17 @@ ENTRIES: tuple[Entry | Pictures | Numbers, ...] = (
 )
 CATALOGUE = {entry.name: entry for entry in ENTRIES}
 FOLDER = "folder"  # in place of such a name: images of the user's own
-NAMES = (*CATALOGUE, FOLDER, "archive", "webdataset", "parquet", "lmdb", "scrape")
-LABELLED = (*(name for name, entry in CATALOGUE.items() if isinstance(entry, Entry)), FOLDER)  # with a test split
+FORMS = {  # likewise, in files
+    "archive": "a tar or zip archive",
+    "webdataset": "WebDataset's .tar shards",
+    "parquet": "Parquet tables",
+    "lmdb": "an LMDB's folder",
+}
+NAMES = (*CATALOGUE, FOLDER, *FORMS, "scrape")
+LABELLED = (*(name for name, entry in CATALOGUE.items() if isinstance(entry, ArraySet)), FOLDER)  # with a test split
 
 
-def find(name: str) -> Entry | Pictures | Numbers:
+def find(name: str) -> Entry:
     """The entry of that name; a UserError that lists what there is."""
     if name not in CATALOGUE:
         raise UserError(f"there is no data set named {name!r}: choose one of {', '.join(NAMES)}")

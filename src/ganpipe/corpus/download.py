@@ -11,7 +11,20 @@ import numpy as np
 
 from ganpipe import files
 from ganpipe.corpus import address, catalogue, fetch, shards, sources, stores
-from ganpipe.corpus.entry import Archive, Arrays, Bundled, Entry, File, Files, InMirror, NpmPackage, Numbers, Pictures
+from ganpipe.corpus.catalogue import FORMS
+from ganpipe.corpus.entry import (
+    Archive,
+    Arrays,
+    ArraySet,
+    Bundled,
+    Entry,
+    File,
+    Files,
+    InMirror,
+    NpmPackage,
+    Numbers,
+    Pictures,
+)
 from ganpipe.corpus.http import FetchError
 from ganpipe.corpus.pack import pack, pack_folder
 from ganpipe.corpus.params import DownloadParams
@@ -21,12 +34,6 @@ from ganpipe.errors import UserError
 
 ROWS = 10_000  # images written at a time
 NUMBERS_SEED = 0
-FORMS = {
-    "archive": "a tar or zip archive",
-    "webdataset": "WebDataset's .tar shards",
-    "parquet": "Parquet tables",
-    "lmdb": "an LMDB's folder",
-}
 FILE_OF_LMDB = re.compile(r"https?://|(?!file:)[^:]+://.*\.(zip|mdb)$")  # addresses of no folder: http lists none
 
 
@@ -93,22 +100,24 @@ def _scrape(params: DownloadParams, out: Path) -> dict[str, float]:
 
 
 def _read(form: str, paths: list[Path], where: str, scratch: Path) -> Source:
-    """Files of that form."""
-    if form in ("webdataset", "parquet"):
-        return {"webdataset": sources.webdataset, "parquet": sources.parquet}[form](paths)
+    """Files of that form. UserError, which names `where` they come from, for several of a form that is one."""
+    if form == "webdataset":
+        return sources.webdataset(paths)
+    if form == "parquet":
+        return sources.parquet(paths)
     if len(paths) != 1:
         raise UserError(f"{where} is {len(paths)} files: {FORMS[form]} is one")
     return sources.lmdb(paths[0], scratch) if form == "lmdb" else sources.archive(paths[0], scratch)
 
 
-def download_entry(entry: Entry | Pictures | Numbers, out: Path, detector: str | None = None) -> dict[str, float]:
+def download_entry(entry: Entry, out: Path, detector: str | None = None) -> dict[str, float]:
     """Fill `out` with a set of the catalogue, from the first of its sources that yields the published content."""
     if isinstance(entry, Pictures):
         return _download_pictures(entry, out, detector)
+    if detector is not None:
+        raise UserError(f"download.faces is {detector}, but {entry.name} is no set of image files: set it to null")
     if isinstance(entry, Numbers):
         return _draw_numbers(entry, out)
-    if detector is not None:
-        raise UserError(f"download.faces is {detector}, but {entry.name} comes as small pixels: set it to null")
     images, labels = _acquire(entry)
     about = {
         "name": entry.name,
@@ -139,7 +148,7 @@ def downloads() -> Path:
     return files.work_folder() / "download"
 
 
-def _acquire(entry: Entry) -> Arrays:
+def _acquire(entry: ArraySet) -> Arrays:
     tried: list[str] = []
     for source in entry.sources:
         try:
@@ -150,14 +159,21 @@ def _acquire(entry: Entry) -> Arrays:
             continue
         if entry.content is None:
             return arrays
-        found = hashlib.sha256(arrays[0].tobytes() + arrays[1].astype(np.uint8).tobytes()).hexdigest()
+        found = _content(*arrays)
         if found == entry.content:
             return arrays
         tried.append(f"{type(source).__name__}: its content has checksum {found[:16]}, not {entry.content[:16]}")
     raise _not_to_be_had(entry, tried)
 
 
-def _not_to_be_had(entry: Entry | Pictures, tried: list[str]) -> UserError:
+def _content(images: np.ndarray, labels: np.ndarray) -> str:
+    """The sha256 of the images' bytes, followed by the labels as bytes."""
+    digest = hashlib.sha256(np.ascontiguousarray(images).data)
+    digest.update(labels.astype(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _not_to_be_had(entry: ArraySet | Pictures, tried: list[str]) -> UserError:
     return UserError(
         f"{entry.title} could not be had. Tried: {'; '.join(tried)}. Run again when there is a network, put the files "
         f"into FOLDER/{entry.name}/ and set GANPIPE_MIRROR=FOLDER, or try the pipeline on images that need no network: "
@@ -223,7 +239,7 @@ def _hold_images(names: Iterable[str]) -> bool:
     return any(Path(name).suffix.lower().lstrip(".") in sources.IMAGES for name in names)
 
 
-def _file(entry: Entry | Pictures, file: File) -> Path:
+def _file(entry: ArraySet | Pictures, file: File) -> Path:
     urls, to = fetch.mirrors(entry.name, file.name, file.urls), downloads() / entry.name
     if file.md5 is not None:
         return fetch.fetch(urls, to / file.name, file.bytes, file.md5)
@@ -233,7 +249,7 @@ def _file(entry: Entry | Pictures, file: File) -> Path:
     return path
 
 
-def _load(entry: Entry, source: Archive | NpmPackage | Bundled) -> Arrays:
+def _load(entry: ArraySet, source: Archive | NpmPackage | Bundled) -> Arrays:
     if isinstance(source, Bundled):
         return source.load()
     if isinstance(source, NpmPackage):

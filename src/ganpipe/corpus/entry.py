@@ -47,8 +47,8 @@ class Bundled:
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A data set published as arrays. `splits` maps a name to its (start, stop) rows."""
+class ArraySet:
+    """A labelled data set published as arrays. `splits` maps a name to its (start, stop) rows."""
 
     name: str
     title: str
@@ -99,3 +99,6 @@ class Pictures:
     citation: str
     sources: tuple[Files | InMirror, ...]
     content: str | None = None  # as `download.pictures_digest` makes it; None where files are verified, or nothing is
+
+
+Entry = ArraySet | Pictures | Numbers

@@ -78,7 +78,8 @@ def fetch_unsigned(urls: tuple[str, ...], folder: Path) -> Path:
         try:
             if url.startswith(("http://", "https://")):
                 return _unsigned(url, folder)
-            return stores.copied(stores.find(url)[0], folder / files.digest(url))
+            stored = stores.find(url)[0]
+            return stores.copied(stored, folder / files.digest(url) / stored.name)
         except FAULTS as error:
             faults.append(f"{url}: {error or type(error).__name__}")
     raise FetchError("; ".join(faults))

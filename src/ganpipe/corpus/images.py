@@ -25,8 +25,6 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }  # by EXIF's orientation
 SIDEWAYS = {TURNS[number] for number in range(5, 9)}
-
-
 FINER = 2  # times its size in pixels that a JPEG is decoded to, before it is made small
 Region = tuple[float, float, float, float]  # left, top, right, bottom, in shares of an image's sides
 

@@ -51,7 +51,7 @@ def _entries(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield from readers.get(path.suffix.lower(), _text)(path)
     except FileNotFoundError:
         raise UserError(f"{path} is missing: it is to list addresses, one a line or in a column named url") from None
-    except (UnicodeDecodeError, csv.Error, IsADirectoryError) as error:
+    except (UnicodeDecodeError, csv.Error, OSError) as error:
         raise UserError(f"{path} is no readable list of addresses: {error}") from None
 
 

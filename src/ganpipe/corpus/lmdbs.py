@@ -29,6 +29,16 @@ class Value(NamedTuple):
     length: int
 
 
+class _Node(NamedTuple):
+    """As a page holds it; of what it says in halves the lower one comes first."""
+
+    low: int  # of a value's size in bytes; in a branch of a page's number
+    high: int
+    flags: int  # in a branch what comes above the two halves
+    key: bytes
+    place: int  # in the page, where the value begins
+
+
 class _Tree(NamedTuple):
     page: int  # bytes
     entries: int
@@ -87,7 +97,7 @@ def _below(file: BinaryIO, tree: _Tree, pages: int) -> Iterator[Value]:
         start = number * tree.page
         flags, nodes = _nodes(file, start, tree.page)
         if flags == BRANCH:
-            children = [low | high << 16 | more << 32 for low, high, more, *_ in nodes]
+            children = [node.low | node.high << 16 | node.flags << 32 for node in nodes]
             waiting += [(child, level + 1) for child in reversed(children)]
         elif flags == LEAF:
             yield from (_value(file, tree.page, start, node) for node in nodes)
@@ -95,12 +105,7 @@ def _below(file: BinaryIO, tree: _Tree, pages: int) -> Iterator[Value]:
             raise ValueError("a page is of another kind than its place asks for")
 
 
-Node = tuple[
-    int, int, int, bytes, int
-]  # of a size the lower and the upper half, flags, key, and where the value begins
-
-
-def _nodes(file: BinaryIO, start: int, size: int) -> tuple[int, list[Node]]:
+def _nodes(file: BinaryIO, start: int, size: int) -> tuple[int, list[_Node]]:
     """The flags and the nodes of the page at `start`."""
     page = _read(file, start, size)
     flags, lower, upper = PAGE.unpack_from(page)
@@ -112,11 +117,11 @@ def _nodes(file: BinaryIO, start: int, size: int) -> tuple[int, list[Node]]:
             raise ValueError("a page is damaged")
         low, high, more, length = NODE.unpack_from(page, place)
         key = page[place + NODE.size : place + NODE.size + length]
-        nodes.append((low, high, more, key, place + NODE.size + length))
+        nodes.append(_Node(low, high, more, key, place + NODE.size + length))
     return flags, nodes
 
 
-def _value(file: BinaryIO, page: int, start: int, node: Node) -> Value:
+def _value(file: BinaryIO, page: int, start: int, node: _Node) -> Value:
     low, high, flags, key, place = node
     length = low | high << 16
     if flags not in (0, ELSEWHERE) or place + (8 if flags else length) > page:

@@ -22,6 +22,8 @@ BATCH, BATCH_BYTES = 64, 8 << 20  # images, and bytes that are sent with them, r
 SPLITS = {"train", "val", "valid", "validation", "test"}  # folders of these names are splits
 Facts = dict[str, Any]  # width, height, and faces where they are searched
 Verdict = tuple[Facts | None, str]  # of a usable image, or None and the reason
+Usable = dict[int, tuple[str, Facts]]  # by an entry's place in its source: its name, and what is found of it
+Rejected = list[dict[str, str]]  # of each the `name` and the `reason`
 
 
 @dataclass(frozen=True)
@@ -49,15 +51,7 @@ def pack(
     """
     if detector is not None:
         about = {**about, "detector": faces.about(detector)}
-    usable: dict[int, tuple[str, Facts]] = {}  # by the entry's place
-    rejected = []
-    with Progress(f"reading {source.title}", source.total, "files") as progress:
-        for place, (entry, (facts, reason)) in enumerate(_checked(source, detector)):
-            if facts is None:
-                rejected.append({"name": text(entry.name), "reason": reason})
-            else:
-                usable[place] = (entry.name, facts)
-            progress.advance()
+    usable, rejected = _sorted_out(source, detector)
     reasons = Counter(entry["reason"] for entry in rejected)
     counts = ", ".join(f"{number} {reason}" for reason, number in reasons.most_common())
     if not usable:
@@ -135,18 +129,23 @@ def by_folder(names: list[str]) -> Arrangement:
     return Arrangement(names, labels, {"classes": classes, "splits": splits})
 
 
-def sort_out(root: Path, names: list[str]) -> tuple[dict[str, Facts], list[dict[str, str]]]:
+def sort_out(root: Path, names: list[str]) -> tuple[dict[str, Facts], Rejected]:
     """The usable images by name, with their facts, and the names of the others, with reasons."""
-    usable: dict[str, Facts] = {}
-    rejected = []
     absolute = root.absolute()
     source = Source(str(root), len(names), lambda: (Entry(name, Part(absolute / name)) for name in names))
-    with Progress(f"reading {root}", len(names), "files") as progress:
-        for entry, (facts, reason) in _checked(source):
+    usable, rejected = _sorted_out(source)
+    return dict(usable.values()), rejected
+
+
+def _sorted_out(source: Source, detector: str | None = None) -> tuple[Usable, Rejected]:
+    usable: Usable = {}
+    rejected: Rejected = []
+    with Progress(f"reading {source.title}", source.total, "files") as progress:
+        for place, (entry, (facts, reason)) in enumerate(_checked(source, detector)):
             if facts is None:
                 rejected.append({"name": text(entry.name), "reason": reason})
             else:
-                usable[entry.name] = facts
+                usable[place] = (entry.name, facts)
             progress.advance()
     return usable, rejected
 
@@ -222,13 +221,13 @@ def _verdict(entry: Entry, detector: str | None) -> Verdict:
 Packed = Iterator[tuple[Entry, Facts, int | None]]  # with facts and label
 
 
-def _in_order(source: Source, usable: dict[int, tuple[str, Facts]]) -> Packed:
+def _in_order(source: Source, usable: Usable) -> Packed:
     for place, entry in enumerate(source.entries()):
         if place in usable:
             yield entry, usable[place][1], entry.label
 
 
-def _arranged(source: Source, usable: dict[int, tuple[str, Facts]], arranged: Arrangement) -> Packed:
+def _arranged(source: Source, usable: Usable, arranged: Arrangement) -> Packed:
     if arranged.names == [name for name, _ in usable.values()]:
         for (entry, facts, _), label in zip(_in_order(source, usable), arranged.labels, strict=True):
             yield entry, facts, label

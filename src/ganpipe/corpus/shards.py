@@ -14,10 +14,11 @@ import tarfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
 from ganpipe import files
 from ganpipe.corpus.images import Region, decode, square, squared
@@ -29,6 +30,7 @@ T = TypeVar("T")
 
 SHARD_BYTES = 256 << 20
 BATCH = 256  # images decoded together by one worker
+UNLABELLED = -1  # in place of an image's label, as Hugging Face's tables have it
 Place = tuple[Path, int, int]  # a shard, and offset and length of an image's bytes in it
 INDEX = np.dtype([("shard", "<u4"), ("length", "<u4"), ("offset", "<u8")])
 
@@ -95,7 +97,10 @@ def _write_arrays(
 def write_encoded(
     folder: Path, images: Iterable[tuple[str, bytes, dict[str, Any], int | None]], about: dict[str, Any]
 ) -> int:
-    """Write (extension, original bytes, facts, label) as tar shards with index and manifest; the number of images."""
+    """Write (extension, original bytes, facts, label) as tar shards with index and manifest; the number of images.
+
+    Where some of the images have a label and others have none, that of the others is `UNLABELLED`.
+    """
     shards: list[dict[str, Any]] = []
     index: list[tuple[int, int, int]] = []
     labels: list[int] = []
@@ -111,13 +116,13 @@ def write_encoded(
         _add(tar, f"{number:09}.json", _json(facts))
         if label is not None:
             _add(tar, f"{number:09}.cls", str(label).encode())
-            labels.append(label)
+        labels.append(UNLABELLED if label is None else label)
         shards[-1]["rows"] += 1
     if tar is not None:
         tar.close()
     files.save_array(folder / "index.npy", np.array(index, INDEX))
     extra = ["index.npy"]
-    if labels:
+    if any(label != UNLABELLED for label in labels):
         files.save_array(folder / "labels.npy", np.array(labels, np.int64))
         extra.append("labels.npy")
     _write_manifest(folder, {"container": "encoded", "count": len(index)}, shards, extra, about)
@@ -144,21 +149,67 @@ def _write_manifest(
     files.write_json(folder / MANIFEST, {"schema": SCHEMA, **head, **about, "shards": shards, "others": others})
 
 
+class _File(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    file: str
+    sha256: str
+
+
+class _Contents(BaseModel):
+    """What of a manifest is read here."""
+
+    model_config = ConfigDict(strict=True)
+
+    container: Literal["pixels", "encoded", "numbers"]
+    count: NonNegativeInt
+    shape: list[NonNegativeInt] = []  # of all arrays together; the encoded container has none
+    shards: list[_File]
+    others: list[_File]
+    splits: dict[str, Annotated[list[NonNegativeInt], Field(min_length=2, max_length=2)]] = {}
+    classes: list[str] = []
+
+
 class Images:
-    """A folder of either container, read lazily. `splits` maps a name to its (start, stop) rows."""
+    """A folder of any container, read lazily. `splits` maps a name to its (start, stop) rows.
+
+    UserError where there is none, and where its manifest or a file that this names is missing or damaged, as far as
+    that shows without reading every byte: `manifest.verified` does.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.manifest = folder, read_manifest(folder)
-        self.count: int = self.manifest["count"]
-        self.splits = {name: (start, stop) for name, (start, stop) in self.manifest.get("splits", {}).items()}
-        self.classes: list[str] = self.manifest.get("classes", [])
+        try:
+            held = _Contents.model_validate(self.manifest)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            raise _damaged(folder / MANIFEST, f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}") from None
+        if wrong := [name for name, (start, stop) in held.splits.items() if not start <= stop <= held.count]:
+            raise _damaged(folder / MANIFEST, f"the split {wrong[0]} has other rows than there are")
+        self.count, self.classes = held.count, held.classes
+        self.splits = {name: (start, stop) for name, (start, stop) in held.splits.items()}
         # Absolute, for a worker on another machine has another current folder.
-        self._files = [folder.absolute() / shard["file"] for shard in self.manifest["shards"]]
-        if self.manifest["container"] in ("pixels", "numbers"):
-            self._arrays = [np.load(path, mmap_mode="r") for path in self._files]
-            self._starts = np.cumsum([0] + [len(array) for array in self._arrays])
+        self._files = [folder.absolute() / shard.file for shard in held.shards]
+        if held.container == "encoded":
+            self._index = self._read_index()
         else:
-            self._index = np.load(folder / "index.npy")
+            self._arrays = [_load(path) for path in self._files]
+            self._starts = np.cumsum([0] + [len(array) for array in self._arrays])
+            form = np.dtype(np.uint8 if held.container == "pixels" else np.float32), held.shape[1:]
+            if (
+                any((array.dtype, [*array.shape[1:]]) != form for array in self._arrays)
+                or self._starts[-1] != self.count
+            ):
+                raise _damaged(folder / MANIFEST, "its arrays are of another form, or not so many")
+
+    def _read_index(self) -> np.ndarray:
+        index = np.array(_load(self.folder / "index.npy"))
+        if index.dtype != INDEX or index.shape != (self.count,) or (index["shard"] >= len(self._files)).any():
+            raise _damaged(self.folder / "index.npy", "it is of another form")
+        sizes = np.array([path.stat().st_size if path.is_file() else 0 for path in self._files], np.uint64)
+        if len(short := np.flatnonzero(index["offset"] + index["length"] > sizes[index["shard"]])):
+            raise _damaged(self._files[index["shard"][short[0]]], "it is shorter than index.npy says, or not there")
+        return index
 
     def __len__(self) -> int:
         return self.count
@@ -187,11 +238,14 @@ class Images:
         return self.labels_at(self.rows(split))
 
     def labels_at(self, indices: np.ndarray) -> np.ndarray:
-        """The labels at `indices`, int64, likewise."""
+        """The labels at `indices`, int64, likewise; `UNLABELLED` of an image that has none among others that do."""
         path = self.folder / "labels.npy"
         if not path.exists():
             raise UserError(f"{self.folder} has no labels, so nothing can be evaluated on it: choose a labelled set")
-        return np.load(path).astype(np.int64)[indices]
+        labels = _load(path)
+        if labels.shape != (self.count,) or labels.dtype.kind not in "iu":
+            raise _damaged(path, "it is of another form")
+        return labels.astype(np.int64)[indices]
 
     def pixels(self, indices: np.ndarray) -> np.ndarray:
         """The images at `indices` as they are held, uint8 (n, H, W, C); numbers float32 (n, 1). Of no encoded ones."""
@@ -209,8 +263,10 @@ class Images:
     ) -> Iterator[np.ndarray]:
         """Batches of uint8 (n, size, size, 3), in the order of `indices`: resized and cropped, in a process pool.
 
-        With `regions` each is that region of its image, squeezed.
+        With `regions` each is that region of its image, squeezed. UserError where numbers are held.
         """
+        if self.manifest["container"] == "numbers":
+            raise UserError(f"{self.folder} holds numbers, where images are due: set download.name to a set of images")
         starts = range(0, len(indices), BATCH)
         parts = [indices[start : start + BATCH] for start in starts]
         wanted = [None if regions is None else regions[start : start + BATCH] for start in starts]
@@ -258,6 +314,18 @@ class Images:
     def _locate(self, index: int) -> Place:
         entry = self._index[index]
         return self._files[entry["shard"]], int(entry["offset"]), int(entry["length"])
+
+
+def _load(path: Path) -> np.ndarray:
+    """A .npy file, mapped: what its header claims must be there."""
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except Exception as error:  # a damaged header raises nearly anything
+        raise _damaged(path, getattr(error, "strerror", None) or error) from None
+
+
+def _damaged(path: Path, reason: object) -> UserError:
+    return UserError(f"{path} is damaged ({' '.join(str(reason).split())}): make it anew with `dvc repro`")
 
 
 def _squares(part: tuple[list[Place] | np.ndarray, Sequence[Region] | None], size: int, resize: str) -> np.ndarray:

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from ganpipe.corpus import lmdbs, tables, tars, zips
 from ganpipe.corpus.images import BrokenImage
-from ganpipe.errors import UserError
+from ganpipe.errors import FULL, UserError
 from ganpipe.progress import Progress
 
 MAX_FILE_BYTES = 400 << 20  # of one image file: pixels of more would not fit into memory beside it (bounds.ROOM)
@@ -89,6 +89,8 @@ def archive(path: Path, scratch: Path) -> Source:
         members = _zipped(path) if zipfile.is_zipfile(path) else _tarred(path, _unpacked(path, scratch))
         visible = {_plain(name): held for name, held in members if not _hidden(_plain(name))}
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, OSError) as error:
+        if getattr(error, "errno", None) in FULL:  # of the disk that it is unpacked to: the archive may be sound
+            raise
         raise UserError(f"{path} is no readable tar or zip archive ({error}): fetch it again") from None
     top = {name.split("/")[0] for name in visible}
     strip = len(top) == 1 and all("/" in name for name in visible)
@@ -229,7 +231,7 @@ def _members(path: Path) -> list[tuple[str, Held, int | None, Part | None]]:
                     labels[key] = int(_read(held))
                 elif extension == "json" and isinstance(held, Part) and held.length < CHUNK:
                     facts[key] = held
-    except (tarfile.TarError, ValueError) as error:
+    except (tarfile.TarError, ValueError, OSError) as error:
         raise UserError(f"{path} is no readable WebDataset shard ({error}): name plain .tar files") from None
     if not images:
         raise UserError(f"{path} holds no images (such as key.jpg): is it a WebDataset shard?")

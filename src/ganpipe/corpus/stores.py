@@ -4,6 +4,7 @@ import errno
 import glob
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
@@ -29,6 +30,8 @@ FINAL_NUMBERS = (errno.EINVAL, errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS)
 VERSION = ("size", "ETag", "etag", "md5Hash", "content_md5", "generation", "LastModified", "last_modified", "mtime")
 # A store that falls silent: the client waits a minute, five times, and that for each of its attempts.
 PATIENCE = {"connect_timeout": 15, "read_timeout": 15, "retries": {"max_attempts": 1}}
+LONGEST_NAME = 200  # bytes of a name here: file systems take 255, and a draft's has some more than its file's
+LONGEST_EXTENSION = 10  # the same, of the extension that a long name keeps
 
 
 class Stored(NamedTuple):
@@ -39,8 +42,8 @@ class Stored(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Without its folders."""
-        return Path(self.path).name
+        """Without its folders, as a file here may have it. Raises FetchError."""
+        return _place(self.path.rpartition("/")[2])
 
     @property
     def size(self) -> int | None:
@@ -72,7 +75,7 @@ def _is_file(system: fsspec.AbstractFileSystem, path: str) -> bool:
 
 
 def below(address: str) -> dict[str, Stored]:
-    """All files below a folder, by their path from there. Raises FetchError."""
+    """All files below a folder, by the store's names for their ways there, which may be any text. FetchError."""
     system, path = _opened(address)
     root = path.rstrip("/") + "/"
     names = sorted(map(str, _asked(system.find, path)))
@@ -118,34 +121,80 @@ def _in_ranges(stored: Stored, draft: Path, size: int, progress: Progress) -> No
         raise FetchError("it changed while it was read")
 
 
-def copied(stored: Stored, folder: Path, silent: bool = False) -> Path:
-    """Its copy in a folder; what is there already is taken where its size is right. Raises FetchError."""
-    to, size = folder / stored.name, stored.size
+def copied(stored: Stored, to: Path, silent: bool = False) -> Path:
+    """Its copy at `to`; what is there already is taken where its size is right. Raises FetchError."""
+    size = stored.size
     if not to.exists() or size is None or to.stat().st_size != size:
         copy(stored, to, silent)
     return to
 
 
 def copied_folder(found: Mapping[str, Stored], folder: Path) -> Path:
-    """`folder` with a copy of each file of `below` at its path, and with no other file. Raises FetchError."""
+    """`folder` with a copy of each file of `below` at its path, long names shortened, and with no other file.
+
+    Raises FetchError, also before anything is copied where a path can be none here, or two would be one.
+    """
     if not found:
         raise FetchError("it holds no files")
-    root = folder.resolve()
-    for path in found:
-        if not (folder / path).resolve().is_relative_to(root):
-            raise FetchError(f"it names a file {path}, which leads out of it")
+    held: dict[str, Stored] = {}
+    for path, stored in found.items():
+        place = _place(path)
+        if place in held:
+            raise _the_same(path)
+        held[place] = stored
+    _leave_only(held.keys(), folder)
 
-    def one(path: str) -> None:
-        copied(found[path], (folder / path).parent, silent=True)
+    def one(place: str) -> None:
+        copied(held[place], folder / place, silent=True)
 
-    with Progress(f"copying {folder.name}", len(found), "files") as progress:
-        with ThreadPoolExecutor(CONNECTIONS) as pool:
-            for _ in _all(pool, one, found):
-                progress.advance()
-        for each in [path for path in folder.rglob("*") if path.is_file()]:
-            if each.relative_to(folder).as_posix() not in found:  # of an earlier copy
-                each.unlink()
+    with Progress(f"copying {folder.name}", len(held), "files") as progress, ThreadPoolExecutor(CONNECTIONS) as pool:
+        for _ in _all(pool, one, held):
+            progress.advance()
+    # Two names that differ in capitals or accents only may be one to the system that the copy lies in.
+    if missing := held.keys() - _files_in(folder):
+        raise _the_same(min(missing))
     return folder
+
+
+def _the_same(path: str) -> FetchError:
+    return FetchError(f"it names a file {path[:200]!a}, which would be one with another file here: rename it there")
+
+
+def _place(path: str) -> str:
+    """A way through folders here, of a store's path, whose parts may be anything. Raises FetchError."""
+    parts = path.split("/")
+    try:
+        if "\0" in path or any(part in ("", ".", "..") for part in parts):
+            raise ValueError("no names of files")
+        return "/".join(map(short_name, parts))
+    except ValueError:  # also of what cannot be encoded
+        raise FetchError(f"it names a file {path[:200]!a}, which no folder here can hold: rename it there") from None
+
+
+def short_name(name: str) -> str:
+    """The name of a file or a folder; of a long one the beginning and the extension, with a digest of all of it.
+
+    Raises UnicodeEncodeError where it is no name at all.
+    """
+    whole = os.fsencode(name)
+    if len(whole) <= LONGEST_NAME:
+        return name
+    extension = Path(name).suffix
+    end = f"-{files.digest(name)}{extension if len(os.fsencode(extension)) <= LONGEST_EXTENSION else ''}"
+    return whole[: LONGEST_NAME - len(os.fsencode(end))].decode(errors="ignore") + end
+
+
+def _leave_only(places: AbstractSet[str], folder: Path) -> None:
+    """Remove what else an earlier copy left: its files, and its folders, may stand in the way of others."""
+    for place in _files_in(folder) - places:
+        (folder / place).unlink()
+    for here, _, _ in os.walk(folder, topdown=False):
+        if not any(Path(here).iterdir()):
+            Path(here).rmdir()
+
+
+def _files_in(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
 def _all(pool: ThreadPoolExecutor, work: Callable[[A], T], arguments: Iterable[A]) -> Iterator[T]:

@@ -6,7 +6,7 @@ these are not hashed again; only such of them are read as may be copies (all, to
 
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from ganpipe.corpus.shards import Images
 from ganpipe.corpus.sources import text, walk
 from ganpipe.dedupe import copies, gallery, hashes, likeness, policies, report, review, whitened
 from ganpipe.dedupe.clusters import Clusters, Verify, group
-from ganpipe.dedupe.index import Index, Radius, mark, read, refuse_others, write
+from ganpipe.dedupe.index import Index, Mark, Radius, mark, read, refuse_others, write
 from ganpipe.dedupe.projection import RESIZE, SIZE
 from ganpipe.dedupe.vetoes import Veto
 from ganpipe.errors import UserError
@@ -115,44 +115,13 @@ def find(root: Path, wanted: Wanted, folder: Path | None) -> Found:
     if folder is not None:
         refuse_others(folder)
     before = read(folder, wanted.method, wanted.bits) if folder is not None else None
-
-    # What is known, and what is new.
-    names = sorted(walk(root))
-    links = [name for name in names if (root / name).is_symlink()]
-    here = [mark(root / name) for name in names if name not in set(links)]
     known = {each: place for place, each in enumerate(before.marks)} if before else {}
-    below = f"{root}/"
-    outside = [each for each in known if not each.path.startswith(below) and mark(Path(each.path)) == each]
-    old = [each for each in here if each in known]
-    by_name = {each.path.removeprefix(below): each for each in here if each not in known}
-    usable, rejected = sort_out(root, list(by_name))
-    rejected += [{"name": text(name), "reason": "only a link"} for name in links]
-    inside = [*old, *(by_name[name] for name in usable)]  # those of before first: what was kept then is kept now
-    if not inside:
-        raise UserError(f"none of the {len(names)} files in {root} is a usable image")
-    images = Files([each.path for each in (*inside, *outside)])
+    held = _sorted_out(root, known)
+    images = Files([each.path for each in held.marks])
     squares = Squares(images)
+    found = _hashed(wanted, before, known, held, squares)
 
-    # The codes: of those below the root, then of the others.
-    fresh = np.arange(len(old), len(inside))
-    squares.read(fresh)  # all at once, and not piece by piece as they are asked for
-    if before is not None:
-        learned, learned_from = before.learned, before.learned_from
-    else:
-        learned = None
-        if wanted.method not in hashes.PERCEPTUAL:
-            learned = whitened.fit(wanted.bits, wanted.seed, len(inside), squares)
-        learned_from = len(inside)
-    sizes = {each: int(count) for each, count in zip(before.marks, before.pixels, strict=True)} if before else {}
-    sizes |= {by_name[name]: facts["width"] * facts["height"] for name, facts in usable.items()}
-    marks = [*inside, *outside]
-    pixels = np.array([sizes[each] for each in marks], np.int64)
-    found = Index(wanted.method, learned, learned_from, before.radius if before else None, marks, pixels, EMPTY)
-    new = [found.hashing(squares(fresh[start : start + BLOCK])) for start in range(0, len(fresh), BLOCK)]
-    if before is not None:
-        ours, others = (before.codes[np.array([known[each] for each in part], np.int64)] for part in (old, outside))
-        new = [ours, *new, others]
-    found = found._replace(codes=np.concatenate(new))
+    # The radius, which is measured again where there are many more images than it was measured on.
     broken = False
     if wanted.radius is None and (found.radius is None or len(images) >= GROWN * found.radius.images):
         measured, broken = _measured(wanted, found, images, squares)
@@ -163,26 +132,74 @@ def find(root: Path, wanted: Wanted, folder: Path | None) -> Found:
     # about: where none is preferred, the one that was hashed first stays.
     hashed_at = np.array([known.get(each, len(known)) for each in found.marks])
     rows = np.argsort(hashed_at, kind="stable")
-    order = rows[policies.order(wanted.keep, images, rows, root, pixels[rows])]
+    order = rows[policies.order(wanted.keep, images, rows, root, found.pixels[rows])]
     every = group(found.codes, radius, order, verify=_verify(wanted, squares))
     if folder is not None:
-        in_order = found._replace(marks=[marks[row] for row in rows], pixels=pixels[rows], codes=found.codes[rows])
-        write(folder, in_order)
+        marks = [found.marks[row] for row in rows]
+        write(folder, found._replace(marks=marks, pixels=found.pixels[rows], codes=found.codes[rows]))
+    inside = len(held.old) + len(held.fresh)
     clusters = Clusters(
-        np.unique(every.representative[: len(inside)], return_inverse=True)[1],
-        every.representative[: len(inside)],
-        every.distance[: len(inside)],
+        np.unique(every.representative[:inside], return_inverse=True)[1],
+        every.representative[:inside],
+        every.distance[:inside],
     )
-    return Found(
-        images,
-        clusters,
-        radius,
-        wanted.radius is None,
-        len(fresh),
-        rejected,
-        learned_from if learned is not None else None,
-        broken,
-    )
+    learned_from = found.learned_from if found.learned is not None else None
+    return Found(images, clusters, radius, wanted.radius is None, len(held.fresh), held.rejected, learned_from, broken)
+
+
+class _Sorted(NamedTuple):
+    """Image files, by what an index knows of them."""
+
+    old: list[Mark]  # below the folder, and known
+    fresh: dict[Mark, int]  # below the folder, and not known: the pixels of each
+    outside: list[Mark]  # elsewhere, known, and as they were
+    rejected: list[dict[str, str]]  # as in `Found`
+
+    @property
+    def marks(self) -> list[Mark]:
+        """All, those of before first: what was kept then is kept now."""
+        return [*self.old, *self.fresh, *self.outside]
+
+
+def _sorted_out(root: Path, known: Collection[Mark]) -> _Sorted:
+    """The files below `root`, and the others that are `known`. UserError where no image is below `root`."""
+    names = sorted(walk(root))
+    links = {name for name in names if (root / name).is_symlink()}
+    here = [mark(root / name) for name in names if name not in links]
+    below = f"{root}/"
+    old = [each for each in here if each in known]
+    by_name = {each.path.removeprefix(below): each for each in here if each not in known}
+    usable, rejected = sort_out(root, list(by_name))
+    if not old and not usable:
+        raise UserError(f"none of the {len(names)} files in {root} is a usable image")
+    fresh = {by_name[name]: facts["width"] * facts["height"] for name, facts in usable.items()}
+    outside = [each for each in known if not each.path.startswith(below) and mark(Path(each.path)) == each]
+    rejected += [{"name": text(name), "reason": "only a link"} for name in sorted(links)]
+    return _Sorted(old, fresh, outside, rejected)
+
+
+def _hashed(wanted: Wanted, before: Index | None, known: Mapping[Mark, int], held: _Sorted, squares: Squares) -> Index:
+    """The index of all these files, by the hash of the one of `before`, in which `known` says where each is.
+
+    Where there was none, the hash is made first.
+    """
+    marks = held.marks
+    fresh = np.arange(len(held.old), len(held.old) + len(held.fresh))
+    squares.read(fresh)  # all at once, and not piece by piece as they are asked for
+    if before is None:
+        learned = None
+        if wanted.method not in hashes.PERCEPTUAL:
+            learned = whitened.fit(wanted.bits, wanted.seed, len(marks), squares)
+        before = Index(wanted.method, learned, len(marks), None, [], np.empty(0, np.int64), EMPTY)
+    codes = [before.hashing(squares(fresh[start : start + BLOCK])) for start in range(0, len(fresh), BLOCK)]
+    if known:
+        ours, others = (
+            before.codes[np.array([known[each] for each in part], np.int64)] for part in (held.old, held.outside)
+        )
+        codes = [ours, *codes, others]
+    sizes = {**dict(zip(before.marks, before.pixels.tolist(), strict=True)), **held.fresh}
+    pixels = np.array([sizes[each] for each in marks], np.int64)
+    return before._replace(marks=marks, pixels=pixels, codes=np.concatenate(codes))
 
 
 def _verify(wanted: Wanted, squares: Squares) -> Verify | None:

@@ -61,6 +61,7 @@ def dedupe(
 
     `tests` are the evaluation sets; only the split "test" of each is looked at.
     """
+    told = vetoes.read(Path(params.vetoes).expanduser()) if params.vetoes else frozenset()  # or it fails at the end
     corpus = Source.of(images, split)
     others = [Source.of(each, "test") for each in tests] if params.tests and params.method != "none" else []
     with files.atomic_folder(out) as draft:
@@ -71,10 +72,10 @@ def dedupe(
             hashed = hashes.fit(params, corpus.squares, device, draft)
             codes = hashed.codes(corpus.squares)
             radius, found = _measure(params, corpus, codes, hashed, draft)
-            clusters, refused = _group(params, corpus, others, codes, hashed, radius)
+            clusters, refused = _group(params, corpus, others, codes, hashed, radius, told)
             figures = {**hashed.figures, **found, "refused_pairs": refused}
         report.write_keep(draft, corpus.rows, clusters, [(other.name, other.rows) for other in others])
-        _review(draft / "review.html", params, corpus, others, clusters, radius)
+        _review(draft / "review.html", params, corpus, others, clusters, radius, told)
         report.picture(clusters, lambda places: _squares_at(corpus, others, places)).save(draft / "groups.png")
         leaks = {other.name: len(other.rows) for other in others}
         figures = {**report.figures(clusters, codes, leaks), "radius": radius, **figures}
@@ -113,10 +114,15 @@ def _measure(
 
 
 def _group(
-    params: DedupeParams, corpus: Source, others: list[Source], codes: np.ndarray, hashed: hashes.Hash, radius: int
+    params: DedupeParams,
+    corpus: Source,
+    others: list[Source],
+    codes: np.ndarray,
+    hashed: hashes.Hash,
+    radius: int,
+    told: frozenset[vetoes.Veto],
 ) -> tuple[Clusters, int]:
     """The groups, and how many pairs of images with near codes were compared and refused for their pixels."""
-    told = vetoes.read(Path(params.vetoes).expanduser()) if params.vetoes else frozenset()
     keys = np.concatenate([corpus.keys(), *(other.keys() for other in others)]) if told else np.empty(0, "U16")
     refused = 0
 
@@ -152,7 +158,13 @@ def _sources(corpus: Source, others: list[Source], places: np.ndarray) -> Iterat
 
 
 def _review(
-    path: Path, params: DedupeParams, corpus: Source, others: list[Source], clusters: Clusters, radius: int
+    path: Path,
+    params: DedupeParams,
+    corpus: Source,
+    others: list[Source],
+    clusters: Clusters,
+    radius: int,
+    told: frozenset[vetoes.Veto],
 ) -> None:
     """The page on which a person looks at every group."""
     side = SIZE if corpus.images.manifest["container"] == "pixels" else THUMBNAIL
@@ -172,5 +184,4 @@ def _review(
         "kept": int(clusters.kept.sum()),
         "removed": int((~clusters.kept).sum()),
     }
-    told = vetoes.read(Path(params.vetoes).expanduser()) if params.vetoes else frozenset()
     gallery.write(path, review.groups(clusters, show), about, told, review.counts(clusters))

@@ -67,12 +67,10 @@ def write(
     """Write the page: the groups worst first, by the largest distance within them, then by their size.
 
     Where there are more than `GROUPS`, and `counts` says how many of each kind, only so many are asked for: they must
-    come in that order.
-
-    `about` holds title, method, radius (bits), images, kept and removed, to show, and `then`, HTML that says what to do
-    with the saved vetoes. `vetoes` are those that the groups
-    were made with: the page shows them, and its saved file holds them too. Equal arguments give equal bytes.
-    ValueError for a group without a removed image, and for thumbnails that are not as `Shown` says.
+    come in that order. `about` holds title, method, radius (bits), images, kept and removed, to show, and `then`, HTML
+    that says what to do with the saved vetoes. `vetoes` are those that the groups were made with: the page shows them,
+    and its saved file holds them too. Equal arguments give equal bytes. ValueError for a group without a removed image,
+    and for thumbnails that are not as `Shown` says.
     """
     cards, found = _worst(groups if counts is None else islice(groups, GROUPS))
     found = found if counts is None else counts
