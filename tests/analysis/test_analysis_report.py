@@ -1,3 +1,5 @@
+import shutil
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -6,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ganpipe.analysis import samples
+from ganpipe.analysis import neighbours, of_images, samples
 from ganpipe.analysis.found import Analysis
 from ganpipe.analysis.of_images import held_out
 from ganpipe.analysis.params import AnalyseParams
@@ -69,6 +71,13 @@ def test_what_is_not_asked_for_is_not_made(weights: Path, corpus: Images) -> Non
     assert set(found.metrics) == {"nearest_median"}
 
 
+def test_of_fewer_images_than_are_shown_each_filter_has_a_row_of_its_own(tmp_path: Path) -> None:
+    few, params = digits_corpus(tmp_path, 3), train_params(steps=1, batch_size=2)
+    save_training(train(params, few, CPU), params, few, Path("gan"))
+    found = analysed(Path("gan"), few, None, walks=0, truncations=[], samples=0)
+    assert found.pictures["filters_trained"].size == (2 * 3 * 65 + 1, PARAMS.filters * 65 + 1)
+
+
 def test_a_generator_that_copies_is_caught_and_one_that_does_not_is_not(
     weights: Path, corpus: Images, labelled: Images, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,6 +87,46 @@ def test_a_generator_that_copies_is_caught_and_one_that_does_not_is_not(
         figures = analysed(weights, corpus, labelled, walks=0, truncations=[], filters=0).metrics
         assert least <= figures["nearer_than_held_out"] <= most  # type: ignore[operator]
         assert figures["nearer_than_held_out_low"] <= figures["nearer_than_held_out"]  # type: ignore[operator]
+
+
+class Held:
+    """The most results of some functions that were alive at once."""
+
+    def __init__(self) -> None:
+        self.most = 0
+        self._results: list[weakref.ref[Any]] = []
+
+    def counting(self, function: Any) -> Any:
+        """The function, its results counted."""
+
+        def called(*given: Any) -> Any:
+            result = function(*given)
+            self._results.append(weakref.ref(result))
+            self.most = max(self.most, sum(each() is not None for each in self._results))
+            return result
+
+        return called
+
+
+def test_memory_does_not_grow_with_the_generators_that_were_kept(
+    corpus: Images, labelled: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params, most = train_params(steps=6, keep_every=1), []
+    save_training(train(params, corpus, CPU), params, corpus, Path("gan"))
+    for kept in (5, 2):
+        for folder in sorted(Path("gan/kept").iterdir())[kept:]:
+            shutil.rmtree(folder)
+        held = Held()
+        with monkeypatch.context() as patch:
+            for module, name in ((samples, "drawn"), (of_images, "load_generator"), (neighbours, "extract")):
+                patch.setattr(module, name, held.counting(getattr(module, name)))
+            patch.setattr(neighbours, "DRAWS", 10)
+            found = analysed(
+                Path("gan"), corpus, labelled, walks=0, truncations=[], filters=0, samples=20, by_step=True
+            )
+        assert len(found.tables["by_step"].splitlines()) == 1 + kept + 1
+        most.append(held.most)
+    assert most[0] == most[1]
 
 
 def test_the_set_that_was_held_out_is_found(labelled: Images, corpus: Images, tmp_path: Path) -> None:

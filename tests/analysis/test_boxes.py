@@ -10,11 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ganpipe.analysis.boxes import Box, find, read
+from ganpipe.analysis.handwritten import Drawn
 from ganpipe.corpus.images import decode
 from ganpipe.errors import UserError
 
 MIRROR = os.environ.get("GANPIPE_MIRROR")
 SAMPLES, SIZE = 20, 64
+DRAWN = Drawn("3f" * 32, 7)
 EYES, LEVEL = (20, 44), 26  # of the drawn face: where its eyes are, across and down
 ends = st.lists(st.integers(0, SIZE), min_size=2, max_size=2, unique=True).map(sorted)
 boxes = st.builds(
@@ -34,7 +36,21 @@ def test_both_forms_give_the_boxes_back(held: list[Box]) -> None:
     Path("boxes.json").write_text(json.dumps([box._asdict() for box in held]))
     Path("boxes.csv").write_text(as_csv(held))
     for name in ("boxes.json", "boxes.csv"):
-        assert read("analyse.boxes", Path(name), SAMPLES, SIZE) == held
+        assert read("analyse.boxes", Path(name), SAMPLES, SIZE, DRAWN) == held
+
+
+def test_a_file_says_whose_samples_its_boxes_are_on(capsys: pytest.CaptureFixture[str]) -> None:
+    held = json.loads(box())
+    for said in ({"model": DRAWN.model, "seed": 7}, {"model": DRAWN.model[:16]}):
+        Path("boxes.json").write_text(json.dumps({"boxes": held, **said}))
+        assert read("analyse.boxes", Path("boxes.json"), SAMPLES, SIZE, DRAWN) == [Box(**held[0])]
+    assert capsys.readouterr().out == ""
+    Path("boxes.json").write_text(json.dumps({"boxes": held, "model": "4f" * 32}))
+    with pytest.raises(UserError, match="boxes.json names samples of the generator 4f4f"):
+        read("analyse.boxes", Path("boxes.json"), SAMPLES, SIZE, DRAWN)
+    Path("boxes.csv").write_text(as_csv([Box(**held[0])]))
+    read("analyse.boxes", Path("boxes.csv"), SAMPLES, SIZE, DRAWN)
+    assert "warning: boxes.csv does not say which generator" in capsys.readouterr().out
 
 
 json_values = st.recursive(
@@ -48,7 +64,7 @@ def test_whatever_a_file_holds_it_is_boxes_or_one_sentence(text: str, suffix: st
     path = Path(f"hostile{suffix}")
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     try:
-        found = read("analyse.boxes", path, SAMPLES, SIZE)
+        found = read("analyse.boxes", path, SAMPLES, SIZE, DRAWN)
     except UserError as error:
         assert "hostile" in str(error) and "\n" not in str(error).replace(text, "") and len(str(error)) < 400
     else:
@@ -81,15 +97,15 @@ def box(**changes: object) -> str:
 def test_what_is_wrong_is_told(name: str, text: str, said: str) -> None:
     Path(name).write_text(text)
     with pytest.raises(UserError, match=said):
-        read("analyse.boxes", Path(name), SAMPLES, SIZE)
+        read("analyse.boxes", Path(name), SAMPLES, SIZE, DRAWN)
 
 
 def test_a_file_that_is_not_there_and_one_that_is_no_text_are_told() -> None:
     with pytest.raises(UserError, match="analyse.boxes is nowhere.json, which is no file"):
-        read("analyse.boxes", Path("nowhere.json"), SAMPLES, SIZE)
+        read("analyse.boxes", Path("nowhere.json"), SAMPLES, SIZE, DRAWN)
     Path("a.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="which is no text in UTF-8"):
-        read("analyse.boxes", Path("a.json"), SAMPLES, SIZE)
+        read("analyse.boxes", Path("a.json"), SAMPLES, SIZE, DRAWN)
 
 
 def a_face(eyes: bool) -> np.ndarray:

@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ganpipe.analysis.concepts import parse, read, spell
+from ganpipe.analysis.concepts import Picked, parse, read, spell
+from ganpipe.analysis.handwritten import Drawn
 from ganpipe.errors import UserError
 
+DRAWN, OTHER = Drawn("3f" * 32, 7), "4f" * 32
 KNOWN = {"smiling woman": [12, 80, 31], "neutral woman": [1, 2, 3], "neutral man": "male & !smiling", "a": [0]}
 
 
@@ -56,18 +58,22 @@ def written(**changes: Any) -> Path:
     return Path("concepts.json")
 
 
+def read_here(path: Path, samples: int = 100) -> Picked:
+    return read("analyse.concepts", path, samples, DRAWN, ["male", "smiling"])
+
+
 def test_a_file_is_read_with_what_it_asks_for() -> None:
-    picked = read("analyse.concepts", written(), 100)
+    picked = read_here(written())
     assert picked.concepts == KNOWN
     assert picked.expressions == [[(1, "a"), (-1, "neutral man")]]
     assert picked.turns == [("a", "neutral woman")]
-    assert read("analyse.concepts", written(expressions=None, turns=None), 100)[1:] == ([], [])
+    assert read_here(written(expressions=None, turns=None))[1:] == ([], [])
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"concepts": None}, "it is to be an object with concepts, expressions, turns, the last two where wanted"),
+        ({"concepts": None}, "it is to be an object with concepts, and where wanted expressions, turns, model, seed"),
         ({"concept": {}}, "it is to be an object with"),
         ({"concepts": [1]}, "concepts is to be an object of at most 100 names"),
         ({"concepts": {"a": []}}, "the concept 'a' is to have 1 to 100 numbers of samples, or attributes"),
@@ -80,6 +86,14 @@ def test_a_file_is_read_with_what_it_asks_for() -> None:
         ({"concepts": {"a-b": [1]}}, "'a-b' is no name of a concept"),
         ({"concepts": {" ": [1]}}, "is no name of a concept"),
         ({"concepts": {"a\n": [1]}}, "is no name of a concept"),
+        ({"concepts": {"a": "young & male"}}, "the concept 'a': 'young & male' asks for 'young', which is none of the"),
+        ({"model": OTHER}, "concepts.json names samples of the generator 4f4f4f4f4f4f4f4f, but this one is 3f3f3f3f"),
+        ({"model": OTHER[:8]}, "concepts.json names samples of the generator 4f4f4f4f, but this one is 3f3f3f3f"),
+        ({"model": "3f3f3f3"}, "model is '3f3f3f3', but it is to be the checksum of the generator's weights"),
+        ({"model": 3}, "model is '3', but it is to be the checksum"),
+        ({"model": DRAWN.model, "seed": 8}, "names samples of the seed '8', but analyse.seed is 7"),
+        ({"seed": 8}, "names samples of the seed '8'"),
+        ({"seed": 7.0}, "names samples of the seed '7.0'"),
         ({"expressions": "a"}, "expressions is to be a list of at most 100"),
         ({"expressions": [1]}, "in expressions '1' is no text"),
         ({"expressions": ["a - b"]}, "concepts.json: 'a - b' names 'b', which is none of the concepts"),
@@ -91,14 +105,37 @@ def test_a_file_is_read_with_what_it_asks_for() -> None:
 )
 def test_what_is_wrong_is_told(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
-        read("analyse.concepts", written(**changes), 100)
+        read_here(written(**changes))
+
+
+@pytest.mark.parametrize(
+    ("said", "warned"),
+    [
+        ({}, True),
+        ({"seed": 7}, True),
+        ({"model": DRAWN.model}, False),
+        ({"model": DRAWN.model[:8], "seed": 7}, False),
+    ],
+)
+def test_a_file_that_does_not_say_whose_samples_it_names_is_taken_with_a_warning(
+    said: dict[str, Any], warned: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert read_here(written(**said)).concepts == KNOWN
+    expected = 'let it say, in JSON, "model": "3f3f3f3f3f3f3f3f", "seed": 7'
+    assert (expected in capsys.readouterr().out) is warned
+
+
+def test_attributes_describe_concepts_for_any_model(capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(concepts={"men": "male"}, expressions=None, turns=None, model=OTHER, seed=8)
+    assert read_here(path).concepts == {"men": "male"}
+    assert "warning" not in capsys.readouterr().out
 
 
 json_values = st.recursive(
     st.none() | st.integers() | st.floats() | st.text(max_size=9),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["concepts", "expressions", "turns", "a"]), inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["concepts", "expressions", "turns", "model", "a"]), inner, max_size=3)
     ),
 )
 
@@ -107,7 +144,7 @@ json_values = st.recursive(
 def test_whatever_a_file_holds_it_is_concepts_or_one_sentence(held: Any) -> None:
     Path("hostile.json").write_text(json.dumps(held))
     try:
-        picked = read("analyse.concepts", Path("hostile.json"), 5)
+        picked = read_here(Path("hostile.json"), 5)
     except UserError as error:
         assert "hostile.json" in str(error) and len(str(error)) < 400
     else:

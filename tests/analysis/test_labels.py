@@ -15,6 +15,7 @@ from ganpipe.corpus.shards import Images, write_encoded
 from ganpipe.errors import UserError
 from support.settings import preprocess_params
 
+HUGE = 10**400  # JSON has such numbers, and no float is so large
 KNOWN = ["smiling", "male", "age>50"]
 
 
@@ -67,8 +68,8 @@ def test_conditions_on_what_is_not_known_are_refused(text: str) -> None:
     [
         ("smiling", [0.5, 0.49, True, 0, None, math.nan, [1]], [1, 0, 1, 0, math.nan, math.nan, math.nan]),
         ("gender=male", ["male", "female", None, "Male"], [1, 0, math.nan, 0]),
-        ("age=50", [50, 50.0, "50", 51], [1, 1, 1, 0]),
-        ("age>50", [50, 51, None, math.inf], [0, 1, math.nan, 1]),
+        ("age=50", [50, 50.0, "50", 51, HUGE], [1, 1, 1, 0, 0]),
+        ("age>50", [50, 51, None, math.inf, HUGE], [0, 1, math.nan, 1, 1]),
         ("age<50", [50, 49.5], [0, 1]),
     ],
 )
@@ -84,6 +85,7 @@ def test_what_holds_of_an_image_is_told_from_its_facts(text: str, held: list[Any
         ("gender", "male", "gender is a word, such as 'male': write gender=WORD"),
         ("age>1", "x", "age is a word"),
         ("age", 50, "age is a number, such as 50: write age>N or age<N"),
+        pytest.param("age", HUGE, "age is a number, such as 1000.*: write age>N", id="huge"),
     ],
 )
 def test_a_fact_of_another_kind_is_told(text: str, fact: Any, said: str) -> None:

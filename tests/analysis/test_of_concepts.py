@@ -9,12 +9,14 @@ import pytest
 import torch
 from corpus.pictures import encode
 
+from ganpipe.analysis import report
 from ganpipe.analysis.found import Analysis
 from ganpipe.analysis.params import Analysing, ConceptsParams
 from ganpipe.analysis.report import analyse
 from ganpipe.corpus.preprocess import preprocess
 from ganpipe.corpus.shards import Images, write_encoded
 from ganpipe.errors import UserError
+from ganpipe.models.store import load_config
 from ganpipe.settings import load_params, read_params
 from ganpipe.training.loop import train
 from ganpipe.training.results import save
@@ -73,6 +75,17 @@ def test_concepts_are_named_by_attributes_and_by_hand(trained: Path) -> None:
     Path("concepts.json").write_text(json.dumps(asked))
     found = analysed(trained, concepts="concepts.json")
     assert {"arithmetic_1", "turn_1"} <= set(found.pictures)
+
+
+def test_concepts_of_another_model_are_refused_before_any_work(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = load_config(trained / "gan")
+    asked = {"concepts": {"three": [0, 1, 2]}, "model": config["sha256"]["generator"], "seed": 0}
+    Path("concepts.json").write_text(json.dumps(asked))
+    analysed(trained, concepts="concepts.json", attributes=[])
+    Path("concepts.json").write_text(json.dumps({**asked, "model": config["sha256"]["discriminator"]}))
+    monkeypatch.setattr(report, "of_images", None)
+    with pytest.raises(UserError, match="concepts.json names samples of the generator"):
+        analysed(trained, concepts="concepts.json", attributes=[])
 
 
 def test_boxes_of_a_file_are_forgotten(trained: Path) -> None:

@@ -15,6 +15,7 @@ from ganpipe.corpus.shards import Images, write_pixels
 from ganpipe.errors import UserError
 from ganpipe.training.loop import train
 from ganpipe.training.results import save
+from support import tiny
 from support.settings import translate_params
 
 CPU = torch.device("cpu")
@@ -67,6 +68,12 @@ def test_all_switches_reach_the_network(weights: Path, pairs: Images) -> None:
     assert analysed(weights, pairs, statistics="frozen").metrics["l1"] != plain.metrics["l1"]
     assert analysed(weights, pairs, dropout=True).metrics["l1"] != plain.metrics["l1"]
     assert analysed(weights, pairs, average=True).metrics["l1"] != plain.metrics["l1"]
+
+
+def test_a_generator_that_translates_nothing_is_refused(pairs: Images) -> None:
+    folder = tiny.generator(Path("gan"))
+    with pytest.raises(UserError, match="gan holds a generator that translates no images: its network is dcgan32"):
+        analysed(folder, pairs)
 
 
 def test_pairs_that_were_trained_on_are_not_measured(weights: Path, pairs: Images) -> None:

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from ganpipe.demo import exported
-from ganpipe.demo.exported import cached, session, statistics
+from ganpipe.demo.exported import Part, cached, session, statistics
 from ganpipe.demo.models import named
 from ganpipe.demo.served import Shelf
+from ganpipe.errors import UserError
 from support import tiny
 from support.tiny import Project
 
@@ -48,6 +49,15 @@ def test_other_weights_are_another_file() -> None:
     before = cached(named([str(tiny.generator(Path("gan")))])[0], "generator")
     model = named([str(tiny.generator(Path("gan"), latent=13))])[0]
     assert cached(model, "generator") != before
+
+
+@pytest.mark.parametrize("part", ["generator", "discriminator"])
+def test_weights_that_were_replaced_since_are_not_kept_under_the_name_of_the_old_ones(part: Part) -> None:
+    [model] = named([str(tiny.generator(Path("gan")))])
+    tiny.perceptron(Path("gan"), "mlp28")
+    with pytest.raises(UserError, match="gan holds another model than when this server was started: start it again"):
+        session(model, part)
+    assert not cached(model, part).exists()
 
 
 def test_a_translator_normalises_as_in_its_training() -> None:

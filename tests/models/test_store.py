@@ -10,7 +10,7 @@ from torch import nn
 from ganpipe import files
 from ganpipe.errors import UserError
 from ganpipe.models.dcgan import Discriminator, Generator, Normalisation, fold, place
-from ganpipe.models.store import CONFIG, load_config, load_discriminator, load_generator, save_gan
+from ganpipe.models.store import CONFIG, load_config, load_discriminator, load_generator, save_gan, split_average
 
 CPU = torch.device("cpu")
 NAMES = ("generator", "discriminator")
@@ -104,7 +104,7 @@ def test_missing_weights_are_the_users_to_mend(folder: Path, name: str) -> None:
         load_generator(folder, CPU) if name == "generator" else load_discriminator(folder, CPU)
 
 
-@pytest.mark.parametrize("content", [b"", b'{"schema": 1,', b"\xff\xfe{", b"[]", b"null", b"{}"])
+@pytest.mark.parametrize("content", [b"", b'{"schema": 1,', b"\xff\xfe{", b"[]", b"null", b"{}", b"[" * 100_000])
 def test_a_broken_config_is_the_users_to_mend(folder: Path, content: bytes) -> None:
     (folder / CONFIG).write_bytes(content)
     with pytest.raises(UserError, match=CONFIG):
@@ -174,6 +174,20 @@ def test_a_flipped_bit_in_the_weights_is_noticed() -> None:
     path.write_bytes(data)
     with pytest.raises(UserError, match=r"discriminator.safetensors is damaged"):
         load_discriminator(Path("gan"), torch.device("cpu"))
+
+
+@pytest.mark.parametrize("shape", [{"width": -1}, {"architecture": "of-2031"}, {"depth": 3}, {"width": "2"}])
+def test_a_network_that_cannot_be_built_is_the_users_to_mend(folder: Path, shape: dict[str, object]) -> None:
+    config = load_config(folder)
+    (folder / CONFIG).write_text(json.dumps({**config, "generator": {**config["generator"], **shape}}))
+    with pytest.raises(UserError, match="describes a network that this version does not know"):
+        load_generator(folder, CPU)
+
+
+def test_averaged_weights_are_asked_for_behind_the_folder() -> None:
+    assert split_average("models/gan") == (Path("models/gan"), False)
+    assert split_average("models/gan:average") == (Path("models/gan"), True)
+    assert split_average("models/gan:averages") == (Path("models/gan:averages"), False)
 
 
 def test_a_folder_without_a_network_says_which(folder: Path) -> None:

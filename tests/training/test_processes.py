@@ -104,6 +104,15 @@ def test_a_training_goes_on_in_another_number_of_processes(
         assert same(load, Path("alone"), Path("shared-0"), slack=1e-6)
 
 
+def test_hosts_need_no_folder_in_common(corpus: Images) -> None:
+    own = "f'host-{world()[0]}'"
+    job = launched(corpus, 2, f"(os.makedirs({own}), os.chdir({own})) and {{}}")
+    said, _ = job.communicate(timeout=120)
+    assert job.returncode == 0, said
+    assert Path("host-0/shared-0/generator.safetensors").is_file()
+    assert not any(Path("host-1").iterdir())
+
+
 def test_processes_that_would_not_train_the_same_are_refused(corpus: Images) -> None:
     job = launched(corpus, 2, "{'r1': float(world()[0])}")
     said, _ = job.communicate(timeout=120)

@@ -47,3 +47,15 @@ def test_the_place_between_is_each_images_own() -> None:
     unit_gradient(look, real, fake, mix)
     for place, share in enumerate(mix):
         torch.testing.assert_close(seen[0][place], share * real[place] + (1 - share) * fake[place])
+
+
+def test_numbers_are_mixed_as_images_are() -> None:
+    seen: list[Tensor] = []
+
+    def look(x: Tensor) -> Tensor:
+        seen.append(x.detach())
+        return 3 * x.squeeze(1)
+
+    real, fake, mix = torch.tensor([[8.0], [4.0]]), torch.tensor([[0.0], [0.0]]), torch.tensor([0.25, 0.5])
+    assert unit_gradient(look, real, fake, mix) == 4
+    torch.testing.assert_close(seen[0], torch.tensor([[2.0], [2.0]]))

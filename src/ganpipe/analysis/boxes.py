@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ganpipe.analysis.handwritten import read_json, read_text
+from ganpipe.analysis.handwritten import Drawn, read_json, read_text, refuse_others
 from ganpipe.errors import UserError
 
 MOST = 10_000  # boxes in a file
@@ -43,15 +43,19 @@ DETECTORS = {
 }
 
 
-def read(setting: str, path: Path, samples: int, size: int) -> list[Box]:
-    """The boxes in a file, within images of `size` pixels of which there are `samples`. UserError where it has none.
+def read(setting: str, path: Path, samples: int, size: int, drawn: Drawn) -> list[Box]:
+    """The boxes in a file, within images of `size` pixels, the first `samples` of `drawn`. UserError where it has none.
 
-    JSON is a list of objects with the five numbers by their names, CSV (.csv) has them as columns of those names.
+    JSON is a list of objects with the five numbers by their names, CSV (.csv) has them as columns of those names. An
+    object of JSON with that list as its `boxes` can say whose samples they are on, by `model` and `seed`.
     """
     held = _csv(setting, path) if path.suffix.lower() == ".csv" else read_json(setting, path)
-    if not isinstance(held, list) or not 0 < len(held) <= MOST:
+    said, listed = (held, held.get("boxes")) if isinstance(held, dict) else ({}, held)
+    if not isinstance(listed, list) or not 0 < len(listed) <= MOST:
         raise UserError(f"{setting} is {path}, which holds no list of 1 to {MOST:,} boxes")
-    return [_checked(f"{path}, box {number}", each, samples, size) for number, each in enumerate(held, start=1)]
+    found = [_checked(f"{path}, box {number}", each, samples, size) for number, each in enumerate(listed, start=1)]
+    refuse_others(path, said, drawn)
+    return found
 
 
 def _csv(setting: str, path: Path) -> list[dict[str, Any]]:

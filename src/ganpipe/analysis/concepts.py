@@ -2,20 +2,24 @@
 
     {"concepts": {"smiling woman": [12, 80, 31], "neutral woman": [...], "neutral man": "male & !smiling", ...},
      "expressions": ["smiling woman - neutral woman + neutral man"],
-     "turns": [["looking left", "looking right"]]}
+     "turns": [["looking left", "looking right"]],
+     "model": "3f2a91c07be4d518", "seed": 0}
 
 A concept is picked by hand, as numbers of samples, or described by attributes, whose first samples are then taken.
+Numbers mean something for one generator and seed only: the last two say for which (`handwritten.refuse_others`).
 """
 
 import re
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ganpipe.analysis.handwritten import read_json
+from ganpipe.analysis import labels
+from ganpipe.analysis.handwritten import Drawn, read_json, refuse_others
 from ganpipe.errors import UserError
 
 MOST, MOST_EXEMPLARS, LONGEST = 100, 100, 200  # concepts, expressions and turns; samples of one; characters of a text
+OF = ("model", "seed")  # what says which samples the numbers are of
 Term = tuple[int, str]  # 1 or -1, and a concept's name
 
 
@@ -44,14 +48,22 @@ def spell(terms: list[Term]) -> str:
     return "".join(f" {'+' if sign > 0 else '-'} {name}" for sign, name in terms).removeprefix(" + ")
 
 
-def read(setting: str, path: Path, samples: int) -> Picked:
-    """The file's contents, as the text above shows them; there are so many samples. UserError where it is otherwise."""
+def read(setting: str, path: Path, samples: int, drawn: Drawn, attributes: Sequence[str]) -> Picked:
+    """The file's contents, as the text above shows them. UserError where it is otherwise.
+
+    There are so many samples, those of `drawn`, and these attributes to describe concepts by.
+    """
     held = read_json(setting, path)
-    if not isinstance(held, dict) or not held.keys() <= {*Picked._fields} or not held.get("concepts"):
-        raise UserError(f"{path}: it is to be an object with {', '.join(Picked._fields)}, the last two where wanted")
+    if not isinstance(held, dict) or not held.keys() <= {*Picked._fields, *OF} or not held.get("concepts"):
+        names = ", ".join((*Picked._fields[1:], *OF))
+        raise UserError(f"{path}: it is to be an object with concepts, and where wanted {names}")
     if not isinstance(held["concepts"], dict) or len(held["concepts"]) > MOST:
         raise UserError(f"{path}: concepts is to be an object of at most {MOST} names, each with its samples")
-    concepts = {_name(path, name): _exemplars(path, name, each, samples) for name, each in held["concepts"].items()}
+    concepts = {
+        _name(path, name): _exemplars(path, name, each, samples, attributes) for name, each in held["concepts"].items()
+    }
+    if not all(isinstance(each, str) for each in concepts.values()):
+        refuse_others(path, held, drawn)
     try:
         expressions = [parse(text, concepts) for text in _texts(path, "expressions", held.get("expressions", []))]
     except UserError as error:
@@ -75,9 +87,14 @@ def _name(path: Path, name: str) -> str:
     return _plain(name)
 
 
-def _exemplars(path: Path, name: str, held: Any, samples: int) -> list[int] | str:
+def _exemplars(path: Path, name: str, held: Any, samples: int, attributes: Sequence[str]) -> list[int] | str:
     if isinstance(held, str):
-        return _texts(path, "concepts", [held])[0]
+        [text] = _texts(path, "concepts", [held])
+        try:
+            labels.conditions(text, attributes)
+        except UserError as error:
+            raise UserError(f"{path}: the concept {name!r}: {error}; analyse.attributes names them") from None
+        return text
     if not isinstance(held, list) or not 0 < len(held) <= MOST_EXEMPLARS or not all(type(each) is int for each in held):
         raise UserError(
             f"{path}: the concept {name!r} is to have 1 to {MOST_EXEMPLARS} numbers of samples, or attributes"

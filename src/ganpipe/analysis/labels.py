@@ -73,12 +73,11 @@ def _holds(attribute: Attribute, fact: Any) -> float:
         return math.nan
     if relation == "=":
         wanted = _number(value)
-        number = None if isinstance(fact, str) else float(fact)
-        return float(str(fact) == value if wanted is None or number is None else number == wanted)
+        return float(str(fact) == value if wanted is None or isinstance(fact, str) else fact == wanted)
     if isinstance(fact, str):
         raise UserError(f"the attribute {name} is a word, such as {fact[:40]!r}: write {name}=WORD")
     if not relation and not 0 <= fact <= 1:
-        raise UserError(f"the attribute {name} is a number, such as {fact:g}: write {name}>N or {name}<N")
+        raise UserError(f"the attribute {name} is a number, such as {str(fact)[:40]}: write {name}>N or {name}<N")
     if not relation:
         return float(fact >= 0.5)
     return float(fact > float(value) if relation == ">" else fact < float(value))

@@ -5,16 +5,19 @@ found in the discriminator's features, each max-pooled to 4x4, so that small shi
 its standard deviation over the training images.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ganpipe import files
 from ganpipe.evaluation.features import Levers, extract, scale
 from ganpipe.models.dcgan import Discriminator
 
 ROWS = 4096  # of the training images' features, compared at a time
+SQUARED = 256  # of the samples' features, squared at a time: glibc does not use a large freed copy of them again
 DRAWS = 1000  # of the bootstrap
 
 
@@ -46,29 +49,37 @@ def nearest_images(
     discriminator: Discriminator,
     training: np.ndarray,
     held_out: np.ndarray | None,
-    others: dict[str, np.ndarray],
+    others: Iterable[tuple[str, np.ndarray]],
     device: torch.device,
 ) -> tuple[Nearest | None, dict[str, Near]]:
-    """The nearest of the `training` images to those held out, and to the others, by name; all uint8 (N, H, W, 3)."""
+    """The nearest of the `training` images to those held out, and to the others, by name; all uint8 (N, H, W, 3).
+
+    `others` are taken one after another, and their features kept in a file until all can be scaled: there may be many.
+    """
     known = extract(discriminator, training, device, "features, training", Levers(half=True))
     apart = None if held_out is None else extract(discriminator, held_out, device, "features, held out")
-    compared = {name: extract(discriminator, images, device, f"features, {name}") for name, images in others.items()}
+    compared = {name: _filed(extract(discriminator, images, device, f"features, {name}")) for name, images in others}
     scale(known, [*compared.values(), *([] if apart is None else [apart])], "standardised")
-    found = {
-        name: Near(nearest(features, known), None if apart is None else nearest(features, apart))
-        for name, features in compared.items()
-    }
+    found = {}
+    for name, filed in compared.items():
+        features = filed.to(device)
+        found[name] = Near(nearest(features, known), None if apart is None else nearest(features, apart))
     return None if apart is None else nearest(apart, known), found
+
+
+def _filed(features: Tensor) -> Tensor:
+    """The same in a file that vanishes with them."""
+    return torch.from_numpy(files.scratch_array(tuple(features.shape), np.float32)).copy_(features)
 
 
 def nearest(samples: Tensor, training: Tensor) -> Nearest:
     """By Euclidean distance between features (n, d) and (m, d), whose products are made in single precision."""
-    lengths = samples.square().sum(1)
+    lengths = torch.cat([part.square().sum(1) for part in torch.split(samples, SQUARED)])
     best = torch.full((len(samples),), float("inf"), device=samples.device)
     index = torch.zeros(len(samples), dtype=torch.int64, device=samples.device)
     for start in range(0, len(training), ROWS):
         block = training[start : start + ROWS].to(samples.device).float()  # they may be in half precision, on the CPU
-        apart = lengths[:, None] + block.square().sum(1)[None] - 2 * samples @ block.T
+        apart = lengths[:, None] + block.square().sum(1)[None] - 2 * (samples @ block.T)
         found, place = apart.min(1)
         nearer = found < best
         best, index = torch.where(nearer, found, best), torch.where(nearer, place + start, index)

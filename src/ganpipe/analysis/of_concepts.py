@@ -1,21 +1,26 @@
 """Of a generator of images: what it forgets, and what its noise adds up to, by attributes or by samples picked by hand.
 
-Files name samples by their numbers, those of `ganpipe sample --count CANDIDATES --seed SEED`.
+Files name samples by their numbers, those of `ganpipe sample --count CANDIDATES --seed SEED`, for one generator only.
 """
 
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from ganpipe.analysis import attributes, boxes, concepts, labels, samples
 from ganpipe.analysis.arithmetic import arithmetic
+from ganpipe.analysis.boxes import Box
+from ganpipe.analysis.concepts import Picked
 from ganpipe.analysis.forget import forget
 from ganpipe.analysis.found import Analysis
+from ganpipe.analysis.handwritten import Drawn
 from ganpipe.analysis.params import ConceptsParams
 from ganpipe.corpus.shards import Images
 from ganpipe.errors import UserError
+from ganpipe.models.networks import AVERAGE, GENERATOR
 from ganpipe.models.store import load_config, load_discriminator, load_generator
 from ganpipe.runtime import mix_seed
 
@@ -24,21 +29,46 @@ BASES = 5  # z that arithmetic's turns are tried on
 MORE = 64  # z that attributes' directions are tried on
 
 
+class Asked(NamedTuple):
+    """What the files that the settings name ask for; None where they name none."""
+
+    boxes: list[Box] | None
+    picked: Picked | None
+
+
+def read_files(params: ConceptsParams, weights: Path, device: torch.device) -> Asked:
+    """UserError where one is not as it should be, or of the samples of another model."""
+    generator = load_generator(weights, device, params.average)
+    checksum = load_config(weights)["sha256"][GENERATOR + (AVERAGE if params.average else "")]
+    drawn, boxed, picked = Drawn(checksum, params.seed), None, None
+    if params.forget not in (None, *boxes.DETECTORS):
+        count = min(params.forget_samples, params.candidates)
+        boxed = boxes.read("analyse.forget", Path(str(params.forget)), count, generator.table.size, drawn)
+    if params.concepts is not None:
+        path = Path(params.concepts)
+        picked = concepts.read("analyse.concepts", path, params.candidates, drawn, params.attributes)
+    return Asked(boxed, picked)
+
+
 def of_concepts(
-    found: Analysis, params: ConceptsParams, weights: Path, corpus: Images, raw: Path | None, device: torch.device
+    found: Analysis,
+    params: ConceptsParams,
+    asked: Asked,
+    weights: Path,
+    corpus: Images,
+    raw: Path | None,
+    device: torch.device,
 ) -> None:
     """Add what the settings ask for. `raw` is the folder that the corpus was made of: attributes are read there."""
     generator, distribution = load_generator(weights, device, params.average), load_config(weights)["train"]["noise"]
     z = samples.noise(params.candidates, generator.latent, distribution, params.seed)
     others = samples.noise(MORE, generator.latent, distribution, mix_seed(params.seed, OTHERS))
-    if params.forget is not None:
-        some = z[: params.forget_samples]
-        if params.forget in boxes.DETECTORS:
-            find = partial(boxes.find, what=params.forget)
-            forget(found, generator, some, find(samples.drawn(generator, some, device)), params.seed, device, find)
-        else:
-            held = boxes.read("analyse.forget", Path(params.forget), len(some), generator.table.size)
-            forget(found, generator, some, held, params.seed, device)
+    some = z[: params.forget_samples]
+    if asked.boxes is not None:
+        forget(found, generator, some, asked.boxes, params.seed, device)
+    elif params.forget is not None:
+        find = partial(boxes.find, what=params.forget)
+        forget(found, generator, some, find(samples.drawn(generator, some, device)), params.seed, device, find)
     scores: dict[str, np.ndarray] = {}
     if params.attributes:
         if raw is None:
@@ -50,7 +80,6 @@ def of_concepts(
             load_discriminator(weights, device, params.average), corpus.pixels(rows), known, params.seed, device
         )
         scores = attributes.attributes(found, generator, judge, z, others, params.stops, params.reach, device)
-    if params.concepts is not None:
-        asked = concepts.read("analyse.concepts", Path(params.concepts), params.candidates)
-        picked = attributes.exemplars(asked.concepts, scores)
-        arithmetic(found, generator, z, others[:BASES], asked, picked, params.stops, params.seed, device)
+    if asked.picked is not None:
+        chosen = attributes.exemplars(asked.picked.concepts, scores)
+        arithmetic(found, generator, z, others[:BASES], asked.picked, chosen, params.stops, params.seed, device)

@@ -1,5 +1,6 @@
 """Of a generator of images from noise: walks, neighbours, filters, and whether it has learned by heart."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -86,45 +87,49 @@ def _compared(
         params.samples, config["generator"]["latent"], config["train"]["noise"], mix_seed(params.seed, SAMPLES)
     )
     made = samples.drawn(load_generator(weights, device, params.average), z, device)
-    tests = held_out(params, corpus, evaluation, discriminator.table.size, config)
+    unseen = held_out(params, corpus, evaluation, discriminator.table.size, config)
     earlier = kept_folders(weights) if params.by_step else {}
-    sets = {
-        **{
-            f"after {step:,} steps": samples.drawn(load_generator(at, device, params.average), z, device)
-            for step, at in earlier.items()
-        },
-        "samples": made,
-    }
-    known, near = nearest_images(discriminator, training, None if tests is None else tests[1], sets, device)
+
+    def sets() -> Iterator[tuple[str, np.ndarray]]:
+        for step, at in earlier.items():
+            yield f"after {step:,} steps", samples.drawn(load_generator(at, device, params.average), z, device)
+        yield "samples", made
+
+    of_unseen, near = nearest_images(discriminator, training, None if unseen is None else unseen[1], sets(), device)
     of_samples = near["samples"].training
     first = np.argsort(of_samples.distance, kind="stable")[:SHOWN]
     found.pictures["neighbours"] = grid(
         np.concatenate([made[first], training[of_samples.row[first]]]), len(first), ENLARGED
     )
     found.metrics["nearest_median"] = float(np.median(of_samples.distance))
-    if tests is None or known is None:
+    if unseen is None or of_unseen is None:
         return
-    by_chance = len(training) / (len(training) + len(tests[1]))
+    by_chance = len(training) / (len(training) + len(unseen[1]))
     found.metrics |= {
-        "held_out": tests[0],
-        "held_out_images": len(tests[1]),
-        "nearest_median_held_out": float(np.median(known.distance)),
+        "held_out": unseen[0],
+        "held_out_images": len(unseen[1]),
+        "nearest_median_held_out": float(np.median(of_unseen.distance)),
         "nearest_is_training_by_chance": by_chance,
     }
+    steps = [*earlier, config["train"]["steps"]]
     rows = {
-        step: _by_heart(each, known.distance, params.seed)
-        for step, each in zip([*earlier, config["train"]["steps"]], near.values(), strict=True)
+        step: _by_heart(each, of_unseen.distance, params.seed) for step, each in zip(steps, near.values(), strict=True)
     }
-    found.metrics |= rows[config["train"]["steps"]]
-    if earlier:
-        names = list(rows[config["train"]["steps"]])
+    _by_step(found, rows, by_chance)
+
+
+def _by_step(found: Analysis, rows: dict[int, dict[str, float]], by_chance: float) -> None:
+    """The last step's figures, a table of all, and since when, unbroken to the last, it has learned by heart."""
+    last = list(rows.values())[-1]
+    found.metrics |= last
+    if len(rows) > 1:
         lines = [
-            ",".join(("step", *names)),
+            ",".join(("step", *last)),
             *(f"{step},{','.join(map(repr, row.values()))}" for step, row in rows.items()),
         ]
         found.tables["by_step"] = "\n".join(lines) + "\n"
     since = None
-    for step, row in rows.items():  # of the unbroken series that ends with the last
+    for step, row in rows.items():
         ill = row["nearer_than_held_out_low"] > 0.5 and row["nearest_is_training_low"] > by_chance
         since = (step if since is None else since) if ill else None
     if since is not None:
@@ -190,7 +195,7 @@ def _filters(
         for number in range(len(chosen)):
             images = training[chosen[number]]
             rows += [images, guided(network, images, number, device)]
-        found.pictures[f"filters_{name}"] = grid(np.concatenate(rows), 2 * FAVOURITES, ENLARGED)
+        found.pictures[f"filters_{name}"] = grid(np.concatenate(rows), 2 * chosen.shape[1], ENLARGED)
 
 
 def _columns(count: int) -> int:

@@ -32,11 +32,12 @@ def of_pairs(params: PairsParams, weights: Path, corpus: Images, device: torch.d
     """The mean likeness of made to wanted images, with 95 % intervals over the images, beside two that learn nothing.
 
     These are the mean of all training images, and the image that belongs to the most alike given one in training.
+    UserError where the split was trained on or is not there, or the generator translates nothing.
     """
     if params.split == "train":
         raise UserError("analyse.split is train, whose pairs the generator has seen: name one of preprocess.held_out")
-    direction = load_config(weights)["train"]["direction"]
     network = load_translator(weights, device, params.average)
+    direction = load_config(weights)["train"]["direction"]
     rows = corpus.rows(params.split)
     training, mean = _training(corpus, direction)
     scores: dict[str, list[Tensor]] = {"l1": [], "ssim": [], "l1_mean": [], "l1_nearest": []}

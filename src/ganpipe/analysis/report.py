@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from ganpipe.analysis.found import Analysis
-from ganpipe.analysis.of_concepts import of_concepts
+from ganpipe.analysis.of_concepts import of_concepts, read_files
 from ganpipe.analysis.of_images import of_images
 from ganpipe.analysis.of_numbers import of_numbers
 from ganpipe.analysis.of_pairs import of_pairs
@@ -33,8 +33,9 @@ def analyse(
         case PairsParams():
             return of_pairs(params, weights, corpus, device)
         case ConceptsParams():
+            asked = read_files(params, weights, device)  # first: a mistake in one is not to be told after minutes
             found = of_images(params, weights, corpus, evaluation, device)
-            of_concepts(found, params, weights, corpus, raw, device)
+            of_concepts(found, params, asked, weights, corpus, raw, device)
             return found
         case AnalyseParams():
             return of_images(params, weights, corpus, evaluation, device)

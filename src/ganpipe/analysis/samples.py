@@ -12,16 +12,17 @@ from ganpipe import files
 from ganpipe.corpus.images import grid
 from ganpipe.errors import UserError
 from ganpipe.models.pixels import from_network, in_colour
-from ganpipe.models.store import Sampler, load_config, load_generator
+from ganpipe.models.store import Sampler, load_config, load_generator, split_average
 from ganpipe.runtime import mix_seed
 
 BATCH = 256
-AVERAGE = ":average"  # behind a model's folder, for its averaged weights
 REDRAWN = 0.01  # truncation below which nearly every normal number would have to be drawn again
 
 
 def sample(model: str, count: int, seed: int, truncation: float | None, device: torch.device) -> np.ndarray:
     """`count` images of the generator in the folder `model`, uint8 (count, H, W, 3), as `seed` determines.
+
+    `:average` behind the folder takes its averaged weights.
 
     `truncation` keeps every number of z within so much of 0: normal ones beyond it are drawn again (Brock et al. 2019,
     section 3.1), uniform ones come from that interval.
@@ -30,8 +31,8 @@ def sample(model: str, count: int, seed: int, truncation: float | None, device: 
         raise UserError(f"--count is {count} and --seed {seed}: they are numbers from 1 and from 0")
     if truncation is not None and not REDRAWN <= truncation < math.inf:
         raise UserError(f"--truncation is {truncation:g}: it is a number from {REDRAWN}")
-    folder = Path(model.removesuffix(AVERAGE))
-    generator = load_generator(folder, device, average=model.endswith(AVERAGE))
+    folder, average = split_average(model)
+    generator = load_generator(folder, device, average)
     distribution = load_config(folder).get("train", {}).get("noise", "uniform")
     return drawn(generator, noise(count, generator.latent, distribution, seed, truncation), device)
 

@@ -12,7 +12,7 @@ from ganpipe.errors import UserError
 from ganpipe.export import Exported, Statistics, export, pooled, write
 from ganpipe.models.dcgan import Discriminator
 from ganpipe.models.networks import AVERAGE, DISCRIMINATOR, GENERATOR
-from ganpipe.models.store import load_discriminator
+from ganpipe.models.store import load_config, load_discriminator
 from ganpipe.runtime import cores
 
 FORM = 1  # of what is cached: another number makes all of it anew
@@ -76,6 +76,8 @@ def _averaged(model: Model, name: str) -> bool:
 
 
 def _write(model: Model, part: Part, path: Path) -> None:
+    if load_config(model.folder)["sha256"] != model.config["sha256"]:  # they would be kept by the old ones' checksum
+        raise UserError(f"{model.folder} holds another model than when this server was started: start it again")
     if part == "generator":
         export(model.folder, "generator", model.average, path, statistics(model))
         return

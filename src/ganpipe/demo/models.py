@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,10 +13,9 @@ from ganpipe.manifest import MANIFEST
 from ganpipe.models.dcgan import ARCHITECTURES
 from ganpipe.models.mlp import PERCEPTRONS
 from ganpipe.models.networks import AVERAGE, DISCRIMINATOR, GENERATOR
-from ganpipe.models.store import CONFIG, load_config
+from ganpipe.models.store import AVERAGED, CONFIG, load_config, split_average
 from ganpipe.models.unet import UNETS
 
-AVERAGED = ":average"  # behind a model's folder, for its averaged weights
 PLACES = ("models/gan", f"{STUDIES}/*/models/gan", "released/*")  # below the project's root
 
 Kind = Literal["translator", "generator"]
@@ -105,7 +104,7 @@ def _folders(root: Path) -> Iterable[Path]:
 
 
 def _model(text: str) -> Model:
-    folder, average = Path(text.removesuffix(AVERAGED)), text.endswith(AVERAGED)
+    folder, average = split_average(text)
     config = _config(folder)
     if GENERATOR not in config:
         raise UserError(f"{folder} holds no generator, so that there is nothing to show: name another folder")
@@ -119,9 +118,8 @@ def _model(text: str) -> Model:
     kind: Kind = "translator" if architecture in UNETS else "generator"
     if architecture in PERCEPTRONS and len(PERCEPTRONS[architecture].shape) != 3:
         raise UserError(f"{folder} makes numbers, no images, so that there is nothing to show")
-    place = folder.resolve()
-    in_project = place.parent.name == "models"
-    project = place.parent.parent if in_project else place
+    here = folder.resolve()
+    project = here.parent.parent if here.parent.name == "models" else here
     name = project.name if project.parent.name in (STUDIES, "released") else _told(config, project)
     return Model(name, folder, average, config, kind, network.size, project)
 
@@ -155,5 +153,5 @@ def _distinct(models: list[Model]) -> list[Model]:
             number += 1
             name = f"{plain}-{number}"
         taken.add(name)
-        out.append(Model(name, model.folder, model.average, model.config, model.kind, model.size, model.project))
+        out.append(replace(model, name=name))
     return out

@@ -25,6 +25,7 @@ Sampler = Generator | PerceptronGenerator
 CONFIG = "config.json"
 GAN, CLASSIFIER = "gan", "classifier"  # what the weights were trained for
 ANEW = "`dvc repro --force --single-item train` makes the pipeline's own anew"
+AVERAGED = ":average"  # behind the name of a model's folder
 KEPT = "kept"  # the subfolder of networks of the way, each a model's folder of its own: step-000001000
 
 
@@ -64,7 +65,7 @@ def load_config(folder: Path) -> dict[str, Any]:
         config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{folder} holds no {CONFIG}, so it is no trained model: `dvc repro train` makes one") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{folder / CONFIG} is not JSON ({error}): {ANEW}") from None
     if (
         not isinstance(config, dict)
@@ -75,6 +76,11 @@ def load_config(folder: Path) -> dict[str, Any]:
     ):
         raise UserError(f"{folder} is of a form that this version does not read: see {folder / CONFIG}; {ANEW}")
     return config
+
+
+def split_average(text: str) -> tuple[Path, bool]:
+    """The folder of a model as a user names it, and whether `:average` behind it asks for the averaged weights."""
+    return Path(text.removesuffix(AVERAGED)), text.endswith(AVERAGED)
 
 
 def load_discriminator(folder: Path, device: torch.device, average: bool = False) -> Discriminator:
@@ -114,7 +120,7 @@ def load(folder: Path, name: str, device: torch.device, average: bool = False) -
         raise UserError(f"{folder} holds no {name}: its training kept no averaged weights (train.average is 0)")
     try:
         network = fold(make(name, config[name.removesuffix(AVERAGE)]))
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RuntimeError):  # the last is torch's, of sizes that no tensor has
         raise UserError(f"{folder / CONFIG} describes a network that this version does not know: {ANEW}") from None
     return _load(network, folder, name, config, device)
 

@@ -75,7 +75,7 @@ def _train(
         update.load_state(state["update"])
         means, curves = Means(state["means"], device), state["curves"]
         _say(f"continuing at step {start:,} of {params.steps:,}; to start anew, remove {work}")
-    elif (other := checkpoint.not_continued(work)) is not None:
+    elif _leads() and (other := checkpoint.not_continued(work)) is not None:  # no other host need have the folder
         _say(f"starting at step 0: {other}")
 
     # Show what there is.

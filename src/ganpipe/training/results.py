@@ -11,8 +11,8 @@ from ganpipe.training.loop import Trained
 from ganpipe.training.params import Training
 
 
-def save(trained: Trained, params: Training, images: Images, out: Path) -> str:
-    """Fill `out`; the checksum of the discriminator's weights."""
+def save(trained: Trained, params: Training, images: Images, out: Path) -> None:
+    """Put them into the folder `out`, in the place of what was there."""
     with files.atomic_folder(out) as draft:
         (draft / "samples").mkdir()
         for step, picture in trained.samples.items():
@@ -25,4 +25,4 @@ def save(trained: Trained, params: Training, images: Images, out: Path) -> str:
         about = {"train": params.model_dump(), "precision": trained.precision, "corpus": corpus}
         for step, path in trained.kept.items():  # one at a time: there may be many
             save_gan(draft / KEPT / f"step-{step:09}", kept.frozen(path, trained.networks), {**about, "step": step})
-        return save_gan(draft, trained.networks, about)["discriminator"]
+        save_gan(draft, trained.networks, about)

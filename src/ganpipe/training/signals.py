@@ -19,6 +19,8 @@ class Signals:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.caught:
-            raise KeyboardInterrupt  # asked twice: at once, with the last tick's checkpoint
+        # Ctrl-C twice: at once, with the last tick's checkpoint. A second SIGTERM is no impatience: where SLURM tells
+        # every process of a job, torchrun tells its own once more.
+        if self.caught and number == signal.SIGINT:
+            raise KeyboardInterrupt
         self.caught = True
