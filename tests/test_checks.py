@@ -97,12 +97,14 @@ def study(name: str, folder: Path, *changes: tuple[str, str]) -> str:
         ("roses", "kind: images", "kind: numbers", "analyse.walks is no setting"),
         ("roses", "keep_every: 1000", "keep_every: 0", "analyse.by_step is true: set train.keep_every"),
         ("faces", "forget: smiles", "forget: noses", "analyse.forget is noses, which is neither a detector nor a file"),
+        ("faces", "concepts: concepts.json", "concepts: ~/concepts.json", "analyse.concepts is ~/concepts.json, which"),
         ("gaussian", "network: mlp1", "network: mlp28", "analyse.kind is numbers, but mlp28 makes images"),
     ],
 )
 def test_check_finds_what_does_not_go_together_in_a_study(
-    name: str, old: str, new: str, said: str, tmp_path: Path
+    name: str, old: str, new: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))  # which analyse does not look up
     assert study(name, tmp_path) == ""
     assert said in study(name, tmp_path, (old, new))
 
@@ -113,3 +115,13 @@ def test_a_graph_that_is_none_gets_a_sentence() -> None:
         Path("dvc.yaml").write_text(text)
         done = check(shipped)
         assert done.returncode == 1 and done.stderr.startswith("error: dvc.yaml is no graph of stages")
+
+
+def test_a_section_that_every_study_has_is_missed_also_where_no_stage_reads_it() -> None:
+    Path("dvc.yaml").write_text("stages: {of_mine: {cmd: echo}}")
+    analyse = "analyse:" + (ROOT / "params.yaml").read_text().partition("\nanalyse:")[2]
+    said = check(analyse).stderr
+    assert [line.split(";")[0] for line in said.splitlines()] == [
+        "error: params.yaml has no section `download`",
+        "error: params.yaml has no section `train`",
+    ]

@@ -54,7 +54,7 @@ def test_a_port_in_use_gets_a_sentence() -> None:
 
 
 def test_a_server_of_ones_own_is_pointed_to() -> None:
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": "http://ben:secret@127.0.0.1:9"}
     done = subprocess.run([GANPIPE, "ui"], capture_output=True, text=True, check=False, env=environment)
     assert (done.returncode, done.stdout) == (0, "MLFLOW_TRACKING_URI is set: the pages are at http://127.0.0.1:9\n")
 

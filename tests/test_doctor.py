@@ -138,8 +138,12 @@ def test_a_package_that_a_look_needs_is_named() -> None:
 def test_what_cannot_be_read_is_said() -> None:
     Path("params.yaml").unlink()
     Path("params.yaml").mkdir()
-    fact = only(doctor.settings)
-    assert fact.state == MISSING and fact.text.startswith("settings: ") and "params.yaml" in fact.text
+    assert only(doctor.settings).text.startswith("params.yaml cannot be read (Is a directory)")
+
+    def look() -> Iterator[Fact]:
+        yield Fact(OK, Path("params.yaml").read_text())
+
+    assert only(look) == Fact(MISSING, "look: [Errno 21] Is a directory: 'params.yaml'")
 
 
 def test_git_has_to_be_there_and_to_know_who_commits(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,10 @@
 """What a user can mend ends in a sentence and an exit status; our own faults keep their traceback."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
@@ -37,6 +39,21 @@ def test_users_mistake_is_one_sentence() -> None:
 def test_what_a_terminal_obeys_is_spelled_out() -> None:
     status, _, said = run(r"raise UserError('a\x1b]0;owned\x07b\x9b2J\u202e\udc80: caf\u00e9')")
     assert (status, said) == (1, "error: a\\x1b]0;owned\\x07b\\x9b2J\\u202e\\udc80: caf\u00e9\n")
+
+
+@pytest.mark.parametrize("body", ["print('some', flush=True)", "print('some')"])
+def test_whose_reader_went_away_ends_without_a_word(body: str) -> None:
+    """As in `ganpipe doctor | head -1`."""
+    read, written = os.pipe()
+    os.close(read)
+    done = subprocess.run([sys.executable, "-c", PROGRAM.format(body=body)], stdout=written, stderr=PIPE, check=False)
+    os.close(written)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_another_pipe_that_broke_is_a_fault_of_ours() -> None:
+    status, _, said = run("raise BrokenPipeError")
+    assert (status, said.splitlines()[-1]) == (1, "BrokenPipeError")
 
 
 def test_interruption_says_how_to_go_on() -> None:

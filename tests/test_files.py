@@ -78,6 +78,18 @@ def test_folder_takes_the_place_of_the_old_one() -> None:
     assert there() == ["some", "some/folder", "some/folder/new"]
 
 
+def test_folder_takes_the_place_of_a_file_and_of_a_link() -> None:
+    Path("held").mkdir()
+    Path("held/old").write_text("old")
+    Path("link").symlink_to("held")
+    Path("file").write_text("old")
+    for name in ("link", "file"):
+        with atomic_folder(Path(name)) as draft:
+            (draft / "new").write_text("new")
+        assert not Path(name).is_symlink()
+    assert there() == ["file", "file/new", "held", "held/old", "link", "link/new"]
+
+
 def test_interrupted_folder_stays_as_it_was() -> None:
     with atomic_folder(Path("folder")) as draft:
         (draft / "old").write_text("old")

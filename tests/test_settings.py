@@ -142,6 +142,12 @@ def test_a_value_that_stands_for_gigabytes_is_not_written_out(tmp_path: Path) ->
     assert len(str(caught.value)) < 2000
 
 
+def test_a_file_that_cannot_be_read_gets_a_sentence() -> None:
+    Path("params.yaml").mkdir()
+    with pytest.raises(UserError, match=r"params\.yaml cannot be read \(Is a directory\)"):
+        read_params()
+
+
 @pytest.mark.parametrize("content", [b"a: \xff\n", b"a: 2024-13-45\n", b"[" * 5000, b"a: \x00\n"])
 def test_what_yaml_cannot_read_gets_a_sentence(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"

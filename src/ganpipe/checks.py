@@ -22,6 +22,7 @@ from ganpipe.settings import Section, load_params, read_params
 from ganpipe.training.params import Training
 
 GRAPH = Path("dvc.yaml")
+ALWAYS = ("download", "train")  # sections that a study has, too
 MODELS: dict[str, type[Section]] = {
     "download": DownloadParams,
     "dedupe": DedupeParams,
@@ -44,7 +45,7 @@ def check() -> None:
     read = _read_by_stages()
     models: dict[str, type[Section]] = {**MODELS, **({} if "evaluate" in read else {"evaluate": EvaluationSetsParams})}
     for section, model in models.items():
-        if section in there or any(name.partition(".")[0] == section for name in read):
+        if section in (*there, *ALWAYS) or any(name.partition(".")[0] == section for name in read):
             try:
                 settings[section] = load_params(model, section)
             except UserError as error:
@@ -108,9 +109,9 @@ def _of_analyse(
         forget, concepts = analyse.forget, analyse.concepts
         yield (
             f"analyse.forget is {forget}, which is neither a detector nor a file",
-            forget not in (None, *DETECTORS) and not _is_file(str(forget)),
+            forget not in (None, *DETECTORS) and not Path(str(forget)).is_file(),
         )
-        yield f"analyse.concepts is {concepts}, which is no file", concepts is not None and not _is_file(concepts)
+        yield f"analyse.concepts is {concepts}, which is no file", concepts is not None and not Path(concepts).is_file()
     if isinstance(analyse, AnalyseParams):
         yield (
             f"{train.network} has no convolutions, whose filters could be shown: set analyse.filters to 0",

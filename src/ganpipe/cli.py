@@ -5,18 +5,39 @@ import os
 import socket
 import sys
 from pathlib import Path
+from typing import TypeAlias
 
 from ganpipe.errors import UserError, entry
 
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # argparse has no other name for it
+
 
 def parser() -> argparse.ArgumentParser:
-    """Of every subcommand, with its options."""
+    """Of every subcommand, with its options; `run` of what it parses is the function that does it."""
     parser = argparse.ArgumentParser(prog="ganpipe", description="Tools around the pipeline; `dvc repro` runs it.")
     commands = parser.add_subparsers(dest="command", required=True)
+    _add_project(commands)
+    _add_measuring(commands)
+    _add_models(commands)
+    _add_dedupe(commands)
+    return parser
+
+
+@entry
+def main() -> None:
+    """Parse the command line and run the subcommand."""
+    arguments = parser().parse_args()
+    arguments.run(arguments)
+
+
+def _add_project(commands: Commands) -> None:
+    """What looks after the project's settings, data and runs."""
     pages = commands.add_parser("ui", help="open the MLflow pages of this project's runs")
     pages.add_argument("--port", type=int, default=5000, help="port on 127.0.0.1 (default: %(default)s)")
-    commands.add_parser("check", help="check every setting in params.yaml before a long run starts")
-    commands.add_parser("doctor", help="say what is missing here, and what to type")
+    pages.set_defaults(run=_ui)
+    checked = commands.add_parser("check", help="check every setting in params.yaml before a long run starts")
+    checked.set_defaults(run=_check)
+    commands.add_parser("doctor", help="say what is missing here, and what to type").set_defaults(run=_doctor)
     pair = commands.add_parser("compare", help="compare trainings: what differs, which figures moved, curves, samples")
     pair.add_argument(
         "runs",
@@ -27,8 +48,17 @@ def parser() -> argparse.ArgumentParser:
     )
     pair.add_argument("--html", type=Path, default=Path("compare.html"), help="the page (default: %(default)s)")
     pair.add_argument("--markdown", default="-", help="a file for the table; - prints it (default: %(default)s)")
-    commands.add_parser("sync", help="bring MLflow what it could not take, and what DVC brought back from its cache")
-    commands.add_parser("sets", help="list the data sets that download.name may name, with their terms")
+    pair.set_defaults(run=_compare)
+    late = commands.add_parser(
+        "sync", help="bring MLflow what it could not take, and what DVC brought back from its cache"
+    )
+    late.set_defaults(run=_sync)
+    sets = commands.add_parser("sets", help="list the data sets that download.name may name, with their terms")
+    sets.set_defaults(run=_sets)
+
+
+def _add_measuring(commands: Commands) -> None:
+    """What measures, and what is measured by."""
     theano = commands.add_parser(
         "import-theano", help="turn the DCGAN authors' released arrays into a discriminator that evaluate measures"
     )
@@ -41,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
     )
     theano.add_argument("--network", help="which table of models/dcgan.py; told from the kernels otherwise")
     theano.add_argument("--layers", type=int, help="only so many of the first convolutions")
+    theano.set_defaults(run=_import_theano)
     distances = commands.add_parser("distances", help="how far generated images lie from real ones: FID, KID and more")
     distances.add_argument("real", help="a folder of images, such as data/processed or data/evaluation/cifar10:test")
     distances.add_argument("generated", help="another one, or a model: models/gan, or models/gan:average")
@@ -50,6 +81,7 @@ def parser() -> argparse.ArgumentParser:
     distances.add_argument(
         "--network", type=Path, help="the model whose features to compare by, instead of Inception: see classifier"
     )
+    distances.set_defaults(run=_distances)
     classifier = commands.add_parser(
         "classifier", help="train a small classifier whose features distances can be measured on, without Inception"
     )
@@ -58,6 +90,11 @@ def parser() -> argparse.ArgumentParser:
     classifier.add_argument("--width", type=int, default=32, help="filters of the first layer (default: %(default)s)")
     classifier.add_argument("--steps", type=int, default=3000, help="of 128 images each (default: %(default)s)")
     classifier.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    classifier.set_defaults(run=_classifier)
+
+
+def _add_models(commands: Commands) -> None:
+    """What takes trained models."""
     samples = commands.add_parser("sample", help="draw samples of a trained generator")
     samples.add_argument(
         "model",
@@ -76,6 +113,7 @@ def parser() -> argparse.ArgumentParser:
         default=Path("samples.png"),
         help="one picture (.png), the pixels (.npy), or a new folder for a picture each (default: %(default)s)",
     )
+    samples.set_defaults(run=_sample)
     exported = commands.add_parser("export", help="write a trained network as ONNX, compared with torch")
     exported.add_argument("model", nargs="?", type=Path, default=Path("models/gan"), help="default: %(default)s")
     exported.add_argument(
@@ -89,6 +127,7 @@ def parser() -> argparse.ArgumentParser:
         help="of a generator from images: what its batch normalisation uses (default: %(default)s)",
     )
     exported.add_argument("--out", type=Path, help="default: NETWORK.onnx")
+    exported.set_defaults(run=_export)
     page = commands.add_parser("serve", help="a page on which to draw, explore and inspect what models learned")
     page.add_argument(
         "models",
@@ -99,6 +138,10 @@ def parser() -> argparse.ArgumentParser:
     )
     page.add_argument("--port", type=int, default=7860, help="default: %(default)s")
     page.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine)")
+    page.set_defaults(run=_serve)
+
+
+def _add_dedupe(commands: Commands) -> None:
     alone = commands.add_parser("dedupe", help="find near-duplicates in a folder of images; nothing is deleted")
     alone.add_argument("folder", type=Path, help="of images, at any depth")
     alone.add_argument("--method", default="whitened", help="or phash, dhash, whash (default: %(default)s)")
@@ -116,53 +159,36 @@ def parser() -> argparse.ArgumentParser:
     alone.add_argument("--index", type=Path, help="a folder that remembers what was hashed, for the next time")
     alone.add_argument("--bits", type=int, help="of the code of whitened (default: 128)")
     alone.add_argument("--seed", type=int, default=0, help="default: %(default)s")
-    return parser
+    alone.set_defaults(run=_dedupe)
 
 
-@entry
-def main() -> None:
-    """Parse the command line and run the subcommand."""
-    arguments = parser().parse_args()
-    if arguments.command == "ui":
-        _ui(arguments.port)
-    elif arguments.command == "sets":
-        _sets()
-    elif arguments.command == "sync":
-        _sync()
-    elif arguments.command == "compare":
-        from ganpipe.compare.compare import compare
+def _check(_: argparse.Namespace) -> None:
+    from ganpipe import checks
 
-        compare(arguments.runs, arguments.html, arguments.markdown)
-    elif arguments.command == "import-theano":
-        _import_theano(arguments)
-    elif arguments.command == "distances":
-        _distances(arguments)
-    elif arguments.command == "dedupe":
-        _dedupe(arguments)
-    elif arguments.command == "classifier":
-        _classifier(arguments)
-    elif arguments.command == "sample":
-        _sample(arguments)
-    elif arguments.command == "export":
-        _export(arguments)
-    elif arguments.command == "serve":
-        from ganpipe.demo.server import serve
-
-        serve(arguments.models, arguments.host, arguments.port)
-    elif arguments.command == "doctor":
-        from ganpipe.doctor import doctor
-
-        doctor()
-    else:
-        from ganpipe import checks
-
-        checks.check()
+    checks.check()
 
 
-def _sets() -> None:
+def _doctor(_: argparse.Namespace) -> None:
+    from ganpipe.doctor import doctor
+
+    doctor()
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    from ganpipe.compare.compare import compare
+
+    compare(arguments.runs, arguments.html, arguments.markdown)
+
+
+def _serve(arguments: argparse.Namespace) -> None:
+    from ganpipe.demo.server import serve
+
+    serve(arguments.models, arguments.host, arguments.port)
+
+
+def _sets(_: argparse.Namespace) -> None:
     from ganpipe.corpus import search
-    from ganpipe.corpus.catalogue import CATALOGUE, LABELLED, NAMES
-    from ganpipe.corpus.download import FORMS
+    from ganpipe.corpus.catalogue import CATALOGUE, FORMS, LABELLED, NAMES
 
     width = max(map(len, NAMES))
     for name, known in CATALOGUE.items():
@@ -174,8 +200,8 @@ def _sets() -> None:
         print(f"{name:<{width}} {form}")
 
 
-def _sync() -> None:
-    from ganpipe.tracking.store import store_uri
+def _sync(_: argparse.Namespace) -> None:
+    from ganpipe.tracking.store import store_uri, without_passwords
     from ganpipe.tracking.sync import sync
 
     late, made = sync()
@@ -183,37 +209,16 @@ def _sync() -> None:
         print(f"{late} runs have got the rest of what their stages told")
     if made:
         print(f"made from files: {', '.join(made)}")
-    print(f"{store_uri()} has all that is here")
+    print(f"{without_passwords(store_uri())} has all that is here")
 
 
 def _import_theano(arguments: argparse.Namespace) -> None:
-    import numpy as np
-
-    from ganpipe.corpus.shards import Images
-    from ganpipe.models import theano
-    from ganpipe.models.dcgan import ARCHITECTURES
-    from ganpipe.models.pixels import freeze_on
-    from ganpipe.models.store import refuse_generator, save_gan
+    from ganpipe.import_theano import import_discriminator
     from ganpipe.runtime import choose_device
 
-    if arguments.network is not None and arguments.network not in ARCHITECTURES:
-        raise UserError(f"there is no network {arguments.network}, choose from {', '.join(ARCHITECTURES)}")
-    if arguments.layers is not None and arguments.layers < 1:
-        raise UserError(f"--layers is {arguments.layers}: it is a number from 1")
-    refuse_generator(arguments.out)
-    network = theano.load_discriminator(arguments.folder, arguments.network, arguments.layers)
-    folder, _, split = arguments.images.partition(":")
-    images, size = Images(Path(folder)), network.table.size
-    if split and split not in images.splits:
-        raise UserError(f"{folder} has no split {split!r}")
-    rows = images.rows(split) if split else np.arange(len(images))
-    if images.manifest["shape"][1:] != [size, size, 3]:
-        raise UserError(f"{arguments.images} holds images of another size than the {size}x{size} that it takes")
-    device = choose_device()
-    freeze_on(network.to(device), len(rows), lambda chosen: images.pixels(rows[chosen]), device)
-    name = f"of {arguments.folder.name}"
-    corpus = {"name": name, "images": None, "resize": images.manifest.get("resize", "bilinear")}
-    save_gan(arguments.out, {"discriminator": network}, {"corpus": corpus})
+    network = import_discriminator(
+        arguments.folder, arguments.out, arguments.images, choose_device(), arguments.network, arguments.layers
+    )
     print(f"{arguments.out}: {len(network.convs)} convolutions, {network.feature_count:,} features")
     print(f"dvc exp run -S evaluate.weights={arguments.out} measures it, dvc repro --force evaluate measures it again")
 
@@ -323,15 +328,15 @@ def _dedupe(arguments: argparse.Namespace) -> None:
             print(f"{left_out} of them are not in it, because their names hold a line's end")
 
 
-def _ui(port: int) -> None:
+def _ui(arguments: argparse.Namespace) -> None:
     from importlib.metadata import entry_points
 
     from ganpipe.tracking import pages, view
-    from ganpipe.tracking.store import find_experiment, store_uri
+    from ganpipe.tracking.store import find_experiment, is_server, store_uri, without_passwords
 
-    uri = store_uri()
-    if uri.startswith(("http://", "https://")):
-        print(f"MLFLOW_TRACKING_URI is set: the pages are at {uri}")
+    uri, port = store_uri(), arguments.port
+    if is_server(uri):
+        print(f"MLFLOW_TRACKING_URI is set: the pages are at {without_passwords(uri)}")
         return
     if not 0 < port < 65536:
         raise UserError(f"--port is {port}: choose one from 1 to 65535")

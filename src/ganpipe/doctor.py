@@ -258,7 +258,7 @@ def engine() -> Facts:
 
 def mirror() -> Facts:
     """GANPIPE_MIRROR, and whether sets that have no address of their own are in it."""
-    from ganpipe.compare.from_store import shown
+    from ganpipe.tracking.store import without_passwords
 
     given = os.environ.get("GANPIPE_MIRROR", "").rstrip("/")
     address = "://" in given and not given.startswith("file://")
@@ -266,7 +266,7 @@ def mirror() -> Facts:
     if given and not address and not folder.is_dir():
         yield Fact(OPTIONAL, f"GANPIPE_MIRROR is {given}, which is no folder: name another, or unset GANPIPE_MIRROR")
     elif given:
-        yield Fact(OK, f"GANPIPE_MIRROR: {shown(given)} is asked for sets first")
+        yield Fact(OK, f"GANPIPE_MIRROR: {without_passwords(given)} is asked for sets first")
     if address:
         return
     for name in _sets():
@@ -300,9 +300,8 @@ def results() -> Facts:
 
 def store() -> Facts:
     """Whether MLflow's store answers; without it stages run as they do with it."""
-    from ganpipe.compare.from_store import shown
-    from ganpipe.tracking.delivery import import_mlflow, reason, refusals
-    from ganpipe.tracking.store import is_server, store_uri
+    from ganpipe.tracking.client import import_mlflow, reason, refusals
+    from ganpipe.tracking.store import is_server, store_uri, without_passwords
 
     uri = store_uri()
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
@@ -318,17 +317,17 @@ def store() -> Facts:
         mlflow.MlflowClient(uri).search_experiments(max_results=1)
     except refusals(mlflow) as error:
         mends = "start it, or unset MLFLOW_TRACKING_URI" if is_server(uri) else "mv it away; make sync makes a new one"
-        told = f"{shown(uri)} does not answer ({shown(reason(error))})"
+        told = f"{without_passwords(uri)} does not answer ({reason(error)})"
         yield Fact(OPTIONAL, f"MLflow: {told}: {mends}; till then runs wait here")
     else:
-        yield Fact(OK, f"MLflow: {shown(uri)} answers")
+        yield Fact(OK, f"MLflow: {without_passwords(uri)} answers")
 
 
 def remote() -> Facts:
     """Whether DVC has a place elsewhere for results."""
     from dvc.config import Config, ConfigError
 
-    from ganpipe.compare.from_store import shown
+    from ganpipe.tracking.store import without_passwords
 
     if not Path(".dvc").is_dir():
         yield Fact(MISSING, f"there is no .dvc in {Path.cwd()}: cd to the project's folder, or to that of a study")
@@ -341,7 +340,7 @@ def remote() -> Facts:
         yield Fact(MISSING, f".dvc/config cannot be read ({error}): git checkout .dvc/config")
         return
     if name and url:
-        yield Fact(OK, f"DVC remote: {name}, {shown(url)}")
+        yield Fact(OK, f"DVC remote: {name}, {without_passwords(url)}")
     else:
         yield Fact(OPTIONAL, "no DVC remote, so that results stay on this machine: dvc remote add -d storage ADDRESS")
 

@@ -92,8 +92,10 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     draft.mkdir(parents=True)
     try:
         yield draft
-        if path.exists():
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
         draft.rename(path)
     finally:
         shutil.rmtree(draft, ignore_errors=True)

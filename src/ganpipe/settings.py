@@ -45,11 +45,13 @@ def load_params(model: type[S], section: str, path: Path = PARAMS_FILE) -> S:
 
 
 def read_params(path: Path = PARAMS_FILE) -> dict[str, Any]:
-    """The whole file as plain values, unchecked; a UserError where it is missing or is no YAML mapping."""
+    """The whole file as plain values, unchecked; a UserError where it cannot be read or is no YAML mapping."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"there is no {path} in {Path.cwd()}: run this from the project's folder") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): mend that, or put another in its place") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # also of bytes that are no text, dates that are none
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):

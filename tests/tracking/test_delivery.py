@@ -222,6 +222,14 @@ def test_one_that_is_at_work_is_left_alone() -> None:
         assert found.info.status == "RUNNING"
 
 
+def test_nothing_is_kept_of_a_stage_that_was_killed_before_it_told_anything() -> None:
+    noting = journal.Journal(journal.root() / "abc")
+    assert noting.take()
+    noting.close()
+    assert sweep(mlflow) == (0, {})
+    assert not noting.folder.exists()
+
+
 def test_a_finished_run_that_waits_is_not_gone_on_with(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PATIENCE", 0.0)
     monkeypatch.setattr(module.Courier, "run", lambda self: None)  # nothing is delivered
@@ -312,15 +320,16 @@ def test_a_store_that_takes_nothing_is_named_and_keeps_nothing_from_the_others(
 ) -> None:
     monkeypatch.setattr(module, "PATIENCE", 0.0)
     monkeypatch.setattr(module.Courier, "run", lambda self: None)  # nothing is delivered
-    lost = ("http://127.0.0.1:9", "postgresql://nobody@127.0.0.1/none", "nonsense://x")
+    lost = ("http://127.0.0.1:9", "postgresql://nobody:secret@127.0.0.1/none", "nonsense://x")
     for number, store in enumerate((*lost, "")):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
         tell(2, inputs=str(number))
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     with pytest.raises(UserError, match=r"what was told to http://127.0.0.1:9 \(.* could not be sent: run") as told_of:
         sync()
-    for store in lost:
+    for store in ("http://127.0.0.1:9", "postgresql://127.0.0.1/none", "nonsense://x"):
         assert store in str(told_of.value)
+    assert "secret" not in str(told_of.value)
     client, found = runs(f"sqlite:///{Path.cwd()}/mlflow.db")
     assert len(found) == 1
     told(client, found[0], 2)

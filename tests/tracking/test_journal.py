@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -160,3 +161,50 @@ def test_what_others_write_over_is_held_as_it_was(noting: Journal) -> None:
         file.write("after!")
     assert noting.holds(kept)
     assert (noting.folder / kept).read_text() == "before"
+
+
+def test_what_was_removed_since_it_was_opened_is_not_held(noting: Journal) -> None:
+    """By a process that has delivered it; written to, it would be lost."""
+    noting.note("begin")
+    opened = Journal(noting.folder)
+    noting.close(remove=True)
+    assert not opened.take()
+    opened.close()
+    again = Journal(noting.folder)
+    assert again.take() and list(again.events()) == []
+    opened = Journal(noting.folder)
+    again.close(remove=True)
+    another = Journal(noting.folder)
+    assert another.take() and not opened.take()
+
+
+def test_those_that_go_while_they_are_looked_at_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b"):
+        made = Journal(journal.root() / name)
+        made.take()
+        made.note("begin")
+        made.close()
+    listed = Path.glob
+
+    def removed(path: Path, pattern: str) -> list[Path]:
+        found = sorted(listed(path, pattern))
+        shutil.rmtree(journal.root() / "b")
+        return found
+
+    monkeypatch.setattr(Path, "glob", removed)
+    assert [left.folder.name for left in journal.left()] == ["a"]
+
+
+def test_a_copy_that_was_cut_short_is_made_anew(noting: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("picture.png").write_text("whole")
+
+    def cut(source: Path, to: Path) -> None:
+        to.write_text(source.read_text()[:2])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr(shutil, "copyfile", cut)
+        noting.keep(Path("picture.png"))
+    kept = noting.keep(Path("picture.png"))
+    assert noting.holds(kept)
+    assert (noting.folder / kept).read_text() == "whole"

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ganpipe.errors import UserError
 from ganpipe.tracking import sync
 
 SECTIONS: dict[str, dict[str, Any]] = {
@@ -57,7 +58,23 @@ def test_a_set_that_was_measured_on_an_earlier_model_is_no_result_of_this_one(
 def test_a_changed_file_is_no_output_of_the_lock(tmp_path: Path) -> None:
     path = tmp_path / "figures.json"
     path.write_text("{}")
-    out = {"path": str(path), "md5": "99914b932bd37a50b983c5e7c90ae93b"}
-    assert sync._is_here(out)
+    assert sync._is_here(path, "99914b932bd37a50b983c5e7c90ae93b")
     path.write_text("{ }")
-    assert not sync._is_here(out)
+    assert not sync._is_here(path, "99914b932bd37a50b983c5e7c90ae93b")
+
+
+@pytest.mark.parametrize("text", ["<<<<<<< HEAD\nstages:\n", "schema: '2.0'\n", "", "stages: {train: [1]}\n"])
+def test_a_lock_that_cannot_be_read_gets_a_sentence(text: str) -> None:
+    """As in the midst of a merge."""
+    Path("dvc.lock").write_text(text)
+    with pytest.raises(UserError, match=r"dvc\.lock is not as DVC writes it \(.*\): git checkout dvc\.lock"):
+        list(sync.locked())
+
+
+def test_the_password_of_a_server_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("params.yaml").write_text("train: {}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ben:secret@127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(UserError, match=r"MLflow at http://127\.0\.0\.1:9 does not take it \(API request to") as told:
+        sync.sync()
+    assert "secret" not in str(told.value)

@@ -12,12 +12,12 @@ from pathlib import Path
 from ganpipe import files
 from ganpipe.compare import from_folder, page
 from ganpipe.compare.compared import Compared
-from ganpipe.compare.from_store import open_store, shown
+from ganpipe.compare.from_store import open_store
 from ganpipe.compare.markdown import LETTERS, markdown
 from ganpipe.compare.tables import compare_runs
 from ganpipe.errors import UserError
-from ganpipe.tracking.delivery import import_mlflow, reason, refusals
-from ganpipe.tracking.store import store_uri
+from ganpipe.tracking.client import import_mlflow, reason, refusals
+from ganpipe.tracking.store import store_uri, without_passwords
 
 STANDARD_OUTPUT = "-"
 LONGEST_REASON = 200  # letters
@@ -76,5 +76,6 @@ def _tracked(names: Sequence[str]) -> dict[str, Compared]:
         found = {name: store.find(name) for name in names}
         return {name: store.read(each) for name, each in found.items()}
     except refusals(mlflow) as error:
-        why = textwrap.shorten(shown(reason(error)), LONGEST_REASON, placeholder=" ...")
-        raise UserError(f"MLflow's store at {shown(uri)} cannot be read ({why}): see that it is there") from None
+        why = textwrap.shorten(reason(error), LONGEST_REASON, placeholder=" ...")
+        place = without_passwords(uri)
+        raise UserError(f"MLflow's store at {place} cannot be read ({why}): see that it is there") from None

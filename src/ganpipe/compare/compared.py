@@ -43,8 +43,3 @@ def text(value: object) -> str | None:
 def quoted(name: str) -> str:
     """A name of others' making in a remark."""
     return f"`{name.replace('`', '?')}`"
-
-
-def printable(words: str) -> str:
-    """With escapes in Python's way for what cannot be seen or turns the writing around."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)

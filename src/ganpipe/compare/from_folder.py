@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import json
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,11 +13,10 @@ import yaml
 from ganpipe.compare.compared import SETTINGS, STAGES, Compared, Curve, Sample, quoted, text
 from ganpipe.corpus.shards import Images
 from ganpipe.errors import UserError
-from ganpipe.tracking import told
+from ganpipe.tracking import provenance, told
 from ganpipe.tracking.run import flat
 
 LOCK = Path("dvc.lock")
-BY_STEP = "accuracy_validation_by_step"
 MOST = 32 << 20  # bytes of a file that is read
 
 
@@ -165,7 +163,7 @@ def _evaluation(here: Folder, labelled: str) -> tuple[dict[str, float], dict[str
     if steps := here.here(told.PLOTS / "evaluate" / labelled / "steps.csv"):
         curve = _curves(steps).get("accuracy_validation", [])
         if len(curve) > 1:
-            curves[BY_STEP] = curve
+            curves[told.BY_STEP] = curve
     return figures, curves
 
 
@@ -239,16 +237,5 @@ def _digest(folder: Path) -> str:
 
 def _commit(folder: Path) -> str:
     """What is checked out there, and whether it was changed; empty where that is not known."""
-    git = ["git", "-C", str(folder)]
-    try:
-        found = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10)
-        changed = subprocess.run(
-            [*git, "status", "--porcelain", "--untracked-files=no"],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=30,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return found.stdout.strip()[:8] + (" and changes" if changed.stdout.strip() else "")
+    found = provenance.checked_out(folder)
+    return "" if found is None else found[0][:8] + (" and changes" if found[1] else "")

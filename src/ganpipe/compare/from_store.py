@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 from ganpipe.compare.compared import SETTINGS, STAGES, Compared, Curve, Sample, quoted, text
 from ganpipe.errors import UserError
+from ganpipe.tracking.current import PARENT
 from ganpipe.tracking.registry import BEST
-from ganpipe.tracking.store import IMAGES, KEY, MADE, STAGE, experiment, registered
+from ganpipe.tracking.store import IMAGES, KEY, MADE, STAGE, experiment, registered, without_passwords
+from ganpipe.tracking.told import BY_STEP
 
 PICTURE = re.compile(r"samples\+step\+(\d+)\+timestamp\+(\d+)\+[^/+]*\.png")
-BY_STEP = "accuracy_validation_by_step"
-PARENT = "mlflow.parentRunId"
 HEX = re.compile("[0-9a-f]{1,32}")
 # Names that a filter takes between quotes, whatever it makes of others.
 QUOTABLE = re.compile(r"[\w ,.:;+@/=()\[\]-]+")
@@ -274,12 +274,7 @@ def open_store(mlflow: Any, uri: str) -> Store:
     path = Path(uri.removeprefix("sqlite:///"))
     if uri.startswith("sqlite:///") and not path.exists():
         raise UserError(f"nothing is tracked yet, there is no {path}: `dvc repro` makes it, or set MLFLOW_TRACKING_URI")
-    return Store(mlflow.MlflowClient(uri), shown(uri))
-
-
-def shown(uri: str) -> str:
-    """Addresses in the text without passwords."""
-    return re.sub("//[^/@\\s]*@", "//", uri)
+    return Store(mlflow.MlflowClient(uri), without_passwords(uri))
 
 
 def _is_training(run: Any) -> bool:

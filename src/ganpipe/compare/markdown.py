@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from ganpipe.compare import tables
-from ganpipe.compare.compared import printable
+from ganpipe.compare import tables, words
 from ganpipe.compare.tables import Comparison, Measure, Row
+from ganpipe.errors import printable
 
 LETTERS = "ABCDEF"  # by which runs are told apart: their names may be equal
 LONGEST = 60  # letters of a setting's value
@@ -20,21 +20,21 @@ def markdown(comparison: Comparison) -> str:
     blocks += _settings(comparison, letters)
     for number in range(1, len(letters)):
         blocks += _accuracies(comparison, number, letters)
-    blocks += [f"<sub>{' '.join(told)}</sub>"] if (told := tables.notes(comparison)) else []
+    blocks += [f"<sub>{' '.join(told)}</sub>"] if (told := words.notes(comparison)) else []
     if comparison.counts:
         blocks.append(f"#### Counts that differ\n\n{_figures(comparison.counts, letters)}")
     whole = "\n\n".join(blocks) + "\n"
     return whole + _rest(comparison, letters, SIZE - len(whole.encode()))
 
 
-def code(words: str, longest: int = 2 * LONGEST) -> str:
+def code(text: str, longest: int = 2 * LONGEST) -> str:
     """Hostile text as code, which mentions nobody and links nowhere: in a cell of a table, too."""
-    words = printable(words)
-    if len(words) > longest:
-        words = f"{words[: longest - 12]}...{words[-9:]}"
-    if PLAIN.fullmatch(words) and words == words.strip():
-        return f"`{words}`"
-    inside = "".join(c if c.isalnum() or c in " .," else f"&#{ord(c)};" for c in words)
+    text = printable(text, kept="")
+    if len(text) > longest:
+        text = f"{text[: longest - 12]}...{text[-9:]}"
+    if PLAIN.fullmatch(text) and text == text.strip():
+        return f"`{text}`"
+    inside = "".join(c if c.isalnum() or c in " .," else f"&#{ord(c)};" for c in text)
     return f"<code>{inside}</code>"
 
 
@@ -52,7 +52,7 @@ def _listed(letters: str) -> str:
 
 def _verdicts(comparison: Comparison, letters: str) -> list[str]:
     return [
-        f"**{letter} against {letters[0]}:** {tables.verdict(comparison, number, code)}."
+        f"**{letter} against {letters[0]}:** {words.verdict(comparison, number, code)}."
         for number, letter in enumerate(letters)
         if number
     ]
@@ -72,7 +72,7 @@ def _settings(comparison: Comparison, letters: str) -> list[str]:
     if not comparison.settings:
         return [f"No parameter differs ({equal})."]
     rows = [
-        [code(setting.name), *("" if value == "" else code(tables.setting(value), LONGEST) for value in setting.values)]
+        [code(setting.name), *("" if value == "" else code(words.setting(value), LONGEST) for value in setting.values)]
         for setting in comparison.settings
     ]
     return [f"#### Parameters that differ ({equal})\n\n{_table(['parameter', *letters], rows)}"]
@@ -88,8 +88,8 @@ def _accuracies(comparison: Comparison, number: int, letters: str) -> list[str]:
         if changed is None:
             cells += ["", ""]
         else:
-            spread, moved = tables.spread(changed), tables.moved(changed)
-            cells.append(tables.difference(row, changed) + (f" ({spread})" if spread else ""))
+            spread, moved = words.spread(changed), words.moved(changed)
+            cells.append(words.difference(row, changed) + (f" ({spread})" if spread else ""))
             cells.append(f"**{moved}**" if changed.moved in ("up", "down") else moved)
         rows.append(cells)
     titles = ["accuracy", letters[0], letters[number], "difference, points", "moved"]
@@ -102,8 +102,8 @@ def _accuracies(comparison: Comparison, number: int, letters: str) -> list[str]:
 def _measure(row: Row, measure: Measure | None) -> str:
     if measure is None:
         return ""
-    interval = tables.interval(measure)
-    return tables.figure(row.key, measure.value) + (f" ({interval})" if interval else "")
+    interval = words.interval(measure)
+    return words.figure(row.key, measure.value) + (f" ({interval})" if interval else "")
 
 
 def _rest(comparison: Comparison, letters: str, room: int) -> str:
@@ -131,7 +131,7 @@ def _figures(rows: Sequence[Row], letters: str) -> str:
         cells = [code(row.key), *(_measure(row, measure) for measure in row.measures)]
         if len(letters) == 2:
             changed = row.changes[1]
-            cells.append("" if changed is None else tables.difference(row, changed))
+            cells.append("" if changed is None else words.difference(row, changed))
         lines.append(cells)
     titles = ["figure", *letters, *(["difference"] if len(letters) == 2 else [])]
     return _table(titles, lines, "l" + "r" * (len(titles) - 1))

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from ganpipe import files
-from ganpipe.compare import charts, samples, tables
-from ganpipe.compare.compared import Compared, printable
+from ganpipe.compare import charts, samples, tables, words
+from ganpipe.compare.compared import Compared
 from ganpipe.compare.markdown import LETTERS
 from ganpipe.compare.tables import Comparison, Measure, Row
-from ganpipe.errors import UserError
+from ganpipe.errors import UserError, printable
+from ganpipe.tracking.told import BY_STEP
 
-BY_STEP = "accuracy_validation_by_step"
 # Curves by their names: title, unit, and by what the values are multiplied for it.
 CURVES = {
     "train/loss_d": ("Loss of the discriminator", "mean over a tick", 1),
@@ -39,8 +39,8 @@ CURVES = {
 
 def write(path: Path, comparison: Comparison) -> None:
     """Write the page. Pictures are read here; those that cannot be are said on the page."""
-    charts, drawn = _charts(comparison.runs)
-    samples, pictures, steps = _samples(comparison.runs)
+    curves, drawn = _charts(comparison.runs)
+    grids, pictures, steps = _samples(comparison.runs)
     letters = LETTERS[: len(comparison.runs)]
     data = {"letters": list(letters), "charts": drawn, "samples": steps}
     values = {
@@ -51,8 +51,8 @@ def write(path: Path, comparison: Comparison) -> None:
         "settings": _settings(comparison),
         "accuracies": _accuracies(comparison),
         "counts": _section("Counts that differ", _figures(comparison.counts, letters)) if comparison.counts else "",
-        "charts": charts,
-        "samples": samples,
+        "charts": curves,
+        "samples": grids,
         "load": _load(comparison.runs),
         "rest": _rest(comparison, letters),
         "data": json.dumps(data, separators=(",", ":"), allow_nan=False),  # no name is in it
@@ -84,8 +84,8 @@ def _mark(number: int) -> str:
 def _verdicts(comparison: Comparison) -> str:
     lines = []
     for number in range(1, len(comparison.runs)):
-        words = tables.verdict(comparison, number, lambda name: f"<b>{_text(name)}</b>")
-        lines.append(f"<p>{LETTERS[number]} against {LETTERS[0]}: {words}.</p>")
+        verdict = words.verdict(comparison, number, lambda name: f"<b>{_text(name)}</b>")
+        lines.append(f"<p>{LETTERS[number]} against {LETTERS[0]}: {verdict}.</p>")
     return "".join(lines)
 
 
@@ -124,7 +124,7 @@ def _accuracies(comparison: Comparison) -> str:
         cells = [f'<th scope="row"{kind}><b>{_text(row.labelled)}</b> {_text(row.name)}</th>']
         cells += [_accuracy(row, number, most) for number in range(len(comparison.runs))]
         rows.append(cells)
-    told = "".join(f"<p>{_text(sentence)}</p>" for sentence in tables.notes(comparison))
+    told = "".join(f"<p>{_text(sentence)}</p>" for sentence in words.notes(comparison))
     scale = f"<p>The bars reach from -{100 * most:.2f} to +{100 * most:.2f} points.</p>" if changes else ""
     titles = [f"{letter}, and its difference from {LETTERS[0]}" for letter in LETTERS[1 : len(comparison.runs)]]
     return _section("Accuracies", _table("accuracy", [LETTERS[0], *titles], rows, "figures") + told + scale)
@@ -136,11 +136,11 @@ def _accuracy(row: Row, number: int, most: float) -> str:
         return '<td class="none">not measured</td>'
     cell = _measure(row, measure)
     if changed is not None:
-        spread, kind = tables.spread(changed), changed.moved or "unknown"
-        moved, arrow = tables.moved(changed), {"up": "\u25b2 ", "down": "\u25bc "}.get(kind, "")
+        spread, kind = words.spread(changed), changed.moved or "unknown"
+        moved, arrow = words.moved(changed), {"up": "\u25b2 ", "down": "\u25bc "}.get(kind, "")
         cell += (
             f'<span class="change {kind}">{charts.whisker(changed, most)}<span>'
-            f"{tables.difference(row, changed)}{f' <small>({spread})</small>' if spread else ''}</span> "
+            f"{words.difference(row, changed)}{f' <small>({spread})</small>' if spread else ''}</span> "
             f"<b>{arrow}{'within chance' if moved == 'no' else moved}</b></span>"
         )
     return f"<td>{cell}</td>"
@@ -149,8 +149,8 @@ def _accuracy(row: Row, number: int, most: float) -> str:
 def _measure(row: Row, measure: Measure | None) -> str:
     if measure is None:
         return ""
-    interval = tables.interval(measure)
-    return tables.figure(row.key, measure.value) + (f" <small>({interval})</small>" if interval else "")
+    interval = words.interval(measure)
+    return words.figure(row.key, measure.value) + (f" <small>({interval})</small>" if interval else "")
 
 
 def _figures(rows: Sequence[Row], letters: str) -> str:
@@ -174,7 +174,7 @@ def _charts(runs: Sequence[Compared]) -> tuple[str, list[dict[str, Any]]]:
         if name.endswith(f"/{BY_STEP}"):
             title, unit, times = f"Accuracy on validation, {name.removesuffix(f'/{BY_STEP}')}", "%", 100
         curves = [[(step, value * times) for step, value in run.curves.get(name, [])] for run in runs]
-        chart = charts.draw(curves, f"{printable(title)}, by step of the training")
+        chart = charts.draw(curves, f"{printable(title, kept='')}, by step of the training")
         if chart is None:
             continue
         last = [f"{LETTERS[number]} {value:.4g}" for number, value in enumerate(chart.last) if value is not None]
@@ -197,18 +197,7 @@ def _samples(runs: Sequence[Compared]) -> tuple[str, str, list[list[int | None]]
     chosen = samples.choose([run.samples for run in runs])
     if not chosen.rows:
         return _section("Samples", f"<p>{chosen.left_out or 'There are none.'}</p>"), "", []
-    held: dict[tuple[int, int], str] = {}
-    unread: list[str] = []
-    for row in chosen.rows:
-        for number, step in enumerate(row):
-            if step is None or (number, step) in held:
-                continue
-            try:
-                picture = samples.png(runs[number].samples[step])
-            except (UserError, OSError, ValueError):
-                unread.append(f"{LETTERS[number]}, step {step:,}")
-                picture = b""
-            held[number, step] = base64.b64encode(picture).decode()
+    held, unread = _pictures(runs, chosen.rows)
     last = chosen.rows[-1]
     figures = []
     for number, step in enumerate(last):
@@ -232,10 +221,27 @@ def _samples(runs: Sequence[Compared]) -> tuple[str, str, list[list[int | None]]
         if len(chosen.rows) > 1
         else ""
     )
-    words = [chosen.said, chosen.left_out, f"Not read: {', '.join(unread)}." if unread else ""]
-    told = "".join(f"<p>{_text(sentence)}</p>" for sentence in words if sentence)
+    sentences = [chosen.said, chosen.left_out, f"Not read: {', '.join(unread)}." if unread else ""]
+    told = "".join(f"<p>{_text(sentence)}</p>" for sentence in sentences if sentence)
     section = _section("Samples", f'{slider}<div class="grids">{"".join(figures)}</div>{told}')
     return section, others, [list(row) for row in chosen.rows]
+
+
+def _pictures(runs: Sequence[Compared], rows: Sequence[samples.Steps]) -> tuple[dict[tuple[int, int], str], list[str]]:
+    """The grids of these steps in base64, by run and step, empty where one cannot be read; and which those are."""
+    held: dict[tuple[int, int], str] = {}
+    unread: list[str] = []
+    for row in rows:
+        for number, step in enumerate(row):
+            if step is None or (number, step) in held:
+                continue
+            try:
+                picture = samples.png(runs[number].samples[step])
+            except (UserError, OSError, ValueError):
+                unread.append(f"{LETTERS[number]}, step {step:,}")
+                picture = b""
+            held[number, step] = base64.b64encode(picture).decode()
+    return held, unread
 
 
 LOADS = {
@@ -311,7 +317,7 @@ def _prose(sentence: str) -> str:
 
 
 def _text(value: str) -> str:
-    return html.escape(printable(value))
+    return html.escape(printable(value, kept=""))
 
 
 def _name(value: str) -> str:

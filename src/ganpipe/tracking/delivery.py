@@ -4,7 +4,6 @@ Every point carries the time at which it was noted, and a store takes a point th
 pictures are looked for before they are made.
 """
 
-import logging
 import os
 import shutil
 import sys
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 
 from ganpipe import files
 from ganpipe.tracking import current, journal, names, registry, view
+from ganpipe.tracking.client import import_mlflow, reason
 from ganpipe.tracking.journal import Event, Journal
 from ganpipe.tracking.notes import NOTE, with_line
 from ganpipe.tracking.store import JOURNAL, MODEL, STAGE, artefacts_of, make_store, registered
@@ -201,7 +201,7 @@ class Delivery:
         self._client.set_terminated(self.run, event["status"], event["at"])
         if self._parent:
             current.settle(self._client, self._experiment, self._parent)
-        view.write(self._client, self._experiment, STAGE)
+        view.write(self._client, self._experiment)
 
 
 class Courier(threading.Thread):
@@ -218,6 +218,8 @@ class Courier(threading.Thread):
         """Until all is delivered, and nothing more comes."""
         mlflow = import_mlflow()
         delivery, pause, swept = None, QUIET, False
+        if mlflow is None:
+            print("mlflow is not installed: the stage writes its files, `make sync` brings them in", file=sys.stderr)
         while mlflow is not None:
             last = self._last.is_set()  # asked first: what comes later is there by then
             try:
@@ -270,7 +272,10 @@ def sweep(mlflow: ModuleType) -> Swept:
         remove, store = False, ""
         try:
             events, done = list(noting.events()), noting.delivered
-            if not events or (done.get("settled") and done["events"] == len(events)):
+            if not events:  # of a process that was killed at once
+                remove = True
+                continue
+            if done.get("settled") and done["events"] == len(events):
                 continue
             store = os.environ.get("MLFLOW_TRACKING_URI") or events[0]["store"]
             delivery = Delivery(noting, mlflow, store)
@@ -287,42 +292,6 @@ def sweep(mlflow: ModuleType) -> Swept:
         finally:
             noting.close(remove=remove)
     return Swept(count, failed)
-
-
-def refusals(mlflow: ModuleType) -> tuple[type[Exception], ...]:
-    """What is raised where a store is not there, is not to be used, or is none."""
-    from sqlalchemy.exc import SQLAlchemyError
-
-    return (mlflow.exceptions.MlflowException, SQLAlchemyError, ImportError, OSError)
-
-
-def reason(error: Exception) -> str:
-    """The first line that says what happened: SQLAlchemy puts advice to programmers before it, in brackets."""
-    lines = [line for line in str(error).splitlines() if not line.startswith("(raised as a result of")]
-    return lines[0] if lines else type(error).__name__
-
-
-def import_mlflow() -> ModuleType | None:
-    """It, without its start-up chatter; None, said once, where it is not installed."""
-    for noisy, level in {
-        "alembic": "WARNING",
-        "mlflow.store.db.utils": "CRITICAL",
-        "mlflow.store.model_registry": "WARNING",
-        "mlflow.utils.environment": "ERROR",
-        "mlflow.pyfunc": "ERROR",
-        "mlflow.models.model": "ERROR",
-    }.items():
-        logging.getLogger(noisy).setLevel(level)
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a lost server costs seconds, not minutes
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    try:
-        import mlflow
-    except ImportError:
-        print("mlflow is not installed here: the stage writes its files, `make sync` brings them in", file=sys.stderr)
-        return None
-    return mlflow
 
 
 def _experiment(mlflow: ModuleType, client: Any, store: str, name: str) -> str:

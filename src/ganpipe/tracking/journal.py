@@ -22,6 +22,7 @@ from typing import Any
 from ganpipe import files
 
 LINE = re.compile(rb'\{"sum":"([0-9a-f]{8})",(.+)\n', re.DOTALL)  # with the checksum of what follows it
+LOCK = "lock"
 LARGE = 1 << 20  # bytes from which on a file gets a second name instead of a copy
 Event = dict[str, Any]  # `at`, milliseconds since 1970; `kind`, a method of `delivery.Delivery`; what that takes
 
@@ -38,13 +39,18 @@ class Journal:
         self.folder, self._path = folder, folder / "events.jsonl"
         folder.mkdir(parents=True, exist_ok=True)
         self._writing = threading.Lock()
-        self._lock = (folder / "lock").open("wb")
+        self._lock = (folder / LOCK).open("wb")
         self._file: Any = None
 
     def take(self) -> bool:
-        """Hold it, and cut off what a kill left half written, or a damaged line; False where another process does."""
+        """Hold it, and cut off what a kill left half written, or a damaged line.
+
+        False where another process holds it, or has removed it since it was opened.
+        """
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.path.samestat(os.fstat(self._lock.fileno()), (self.folder / LOCK).stat()):
+                return False
         except OSError:
             return False
         self._file = self._path.open("ab")
@@ -123,8 +129,11 @@ class Journal:
 
 def left() -> Iterator[Journal]:
     """Those that no living process holds, the oldest first; each is held while it is looked at."""
-    folders = [path for path in root().glob("*") if (path / "events.jsonl").exists()]
-    for folder in sorted(folders, key=lambda path: (path / "events.jsonl").stat().st_ctime_ns):
+    known: list[tuple[int, Path]] = []
+    for path in root().glob("*/events.jsonl"):
+        with suppress(FileNotFoundError):  # whoever held it has just delivered all of it
+            known.append((path.stat().st_ctime_ns, path.parent))
+    for _, folder in sorted(known):
         journal = Journal(folder)
         if journal.take():
             yield journal
@@ -148,4 +157,6 @@ def _link(source: Path, to: Path) -> None:
         with suppress(OSError):
             os.link(source, to)
             return
-    shutil.copyfile(source, to)
+    draft = to.with_name(f".{to.name}.part")
+    shutil.copyfile(source, draft)
+    draft.replace(to)  # or a kill would leave a part of it under its name

@@ -1,12 +1,8 @@
 """What runs are called in tables and under charts: short, and not the same for two that differ."""
 
-import os
-import subprocess
 import textwrap
 from collections.abc import Mapping
 from typing import Any
-
-import yaml
 
 from ganpipe.tracking.store import STAGE
 
@@ -31,18 +27,6 @@ def of_experiment(name: str, settings: Mapping[str, Any], baseline: Mapping[str,
     """DVC's name of an experiment, which says nothing by itself, and what it tries."""
     tried = differences(settings, baseline)
     return f"{name}: {tried}" if tried else name
-
-
-def committed() -> dict[str, Any]:
-    """The sections of params.yaml that DVC's experiment began from; empty where that cannot be told."""
-    revision = os.environ.get("DVC_EXP_BASELINE_REV") or "HEAD"
-    command = ["git", "show", f"{revision}:./params.yaml"]
-    try:
-        shown = subprocess.run(command, capture_output=True, check=True, timeout=10)
-        sections = yaml.safe_load(shown.stdout)
-    except (OSError, subprocess.SubprocessError, yaml.YAMLError):
-        return {}
-    return sections if isinstance(sections, dict) else {}
 
 
 def tell_apart(client: Any, experiment: str, stage: str) -> None:

@@ -10,7 +10,6 @@ the work (`delivery`).
 import json
 import os
 import re
-import subprocess
 import sys
 import threading
 import uuid
@@ -22,7 +21,7 @@ from typing import Any
 from ganpipe import files
 from ganpipe.runtime import world
 from ganpipe.settings import read_params
-from ganpipe.tracking import journal, names, notes
+from ganpipe.tracking import journal, names, notes, provenance
 from ganpipe.tracking.delivery import Courier
 from ganpipe.tracking.journal import Journal
 from ganpipe.tracking.store import IMAGES, KEY, MADE, STAGE, experiment, store_uri
@@ -186,7 +185,7 @@ def begin(
         "mlflow.source.name": f"stages/{stage}.py",
         "mlflow.source.type": "LOCAL",
         **{f"{IMAGES}.{label}": value for label, value in inputs.items()},
-        **_provenance(),
+        **provenance.tags(),
     }
     about = {"name": name, "parent_of": parent_of, "settings": settings, "tags": tags}
     run.note("begin", id=uuid.uuid4().hex, experiment=experiment(), store=store_uri(), **about)
@@ -197,7 +196,7 @@ def run_name(settings: str) -> str:
     experiment = os.environ.get("DVC_EXP_NAME")
     if not experiment:
         return settings
-    now, before = (flat(upstream(sections, "train")) for sections in (read_params(), names.committed()))
+    now, before = (flat(upstream(sections, "train")) for sections in (read_params(), provenance.committed()))
     return names.of_experiment(experiment, now, before)
 
 
@@ -263,26 +262,3 @@ def _gpu_load() -> dict[str, float]:
         found[f"gpu_{number}_memory_usage_megabytes"] = round((total - free) / 1e6, 1)
         found[f"gpu_{number}_memory_usage_percentage"] = round(100 * (1 - free / total), 1)
     return found
-
-
-def _provenance() -> dict[str, str]:
-    """Tags: git commit, whether the tree differed from it, what `dvc.lock` held, DVC's experiment and its baseline."""
-    tags = {
-        "dvc.exp": os.environ.get("DVC_EXP_NAME", ""),
-        "dvc.baseline": os.environ.get("DVC_EXP_BASELINE_REV", ""),
-        "dvc.lock": files.sha256(Path("dvc.lock"))[:16] if Path("dvc.lock").exists() else "",
-    }
-    try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10)
-        status = subprocess.run(
-            ["git", "status", "--porcelain", "--untracked-files=no"],
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=30,
-        )
-        tags["mlflow.source.git.commit"] = commit.stdout.strip()
-        tags["git.dirty"] = str(bool(status.stdout.strip())).lower()
-    except (OSError, subprocess.SubprocessError):
-        tags["git.dirty"] = "unknown"
-    return {name: value for name, value in tags.items() if value}

@@ -1,6 +1,7 @@
 """Where runs are kept, and by which tags they are found."""
 
 import os
+import re
 import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
@@ -30,6 +31,11 @@ def registered(name: str) -> str:
 def store_uri() -> str:
     """MLFLOW_TRACKING_URI, or SQLite at the DVC root."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{files.project_root() / 'mlflow.db'}"
+
+
+def without_passwords(text: str) -> str:
+    """The text, in which no address names a user: it may be shown, or land in a log."""
+    return re.sub(r"//[^/?#\s]*@", "//", text)
 
 
 def is_server(store: str) -> bool:

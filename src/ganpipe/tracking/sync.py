@@ -15,12 +15,28 @@ from ganpipe.errors import UserError
 from ganpipe.models.store import load_config
 from ganpipe.settings import read_params
 from ganpipe.tracking import current, inputs, journal, names, told, view
-from ganpipe.tracking.delivery import Delivery, import_mlflow, reason, refusals, sweep
+from ganpipe.tracking.client import import_mlflow, reason, refusals
+from ganpipe.tracking.delivery import Delivery, sweep
 from ganpipe.tracking.journal import Journal
 from ganpipe.tracking.run import OF_A_MODEL, STAGES, Run, begin, flat, key_of, upstream
-from ganpipe.tracking.store import KEY, STAGE, experiment, make_store, refuse_damaged, store_uri
+from ganpipe.tracking.store import (
+    KEY,
+    experiment,
+    make_store,
+    refuse_damaged,
+    store_uri,
+    without_passwords,
+)
 
 LOCK = Path("dvc.lock")
+
+
+class Entry(NamedTuple):
+    """What dvc.lock holds of a stage: settings by section, and the checksums of what it read and made, by path."""
+
+    sections: dict[str, Any]
+    deps: dict[str, str | None]
+    outs: dict[str, str | None]
 
 
 class Locked(NamedTuple):
@@ -58,14 +74,15 @@ def sync() -> tuple[int, list[str]]:
                 if name not in OF_A_MODEL:
                     names.tell_apart(client, known.experiment_id, name)
             current.settle(client, known.experiment_id)
-            view.write(client, known.experiment_id, STAGE)
+            view.write(client, known.experiment_id)
         missing = [stage for stage in locked() if not _is_there(client, stage.key)]
         for stage in missing:
             _restore(mlflow, store, stage)
     except refusals(mlflow) as error:
-        raise UserError(f"MLflow at {store} does not take it ({reason(error)}): {_advice(error)}") from None
+        place = without_passwords(store)
+        raise UserError(f"MLflow at {place} does not take it ({reason(error)}): {_advice(error)}") from None
     if swept.failed:
-        others = "; ".join(f"{place} ({reason(error)})" for place, error in swept.failed.items())
+        others = "; ".join(f"{without_passwords(place)} ({reason(error)})" for place, error in swept.failed.items())
         todo = " or ".join(dict.fromkeys(map(_advice, swept.failed.values())))
         raise UserError(
             f"what was told to {others} could not be sent: {todo}, or name the store that is to have it by "
@@ -80,18 +97,26 @@ def _advice(error: Exception) -> str:
 
 
 def locked() -> Iterator[Locked]:
-    """The stages of dvc.lock whose outputs are here, in their order, with the settings that they were made with."""
-    held = yaml.safe_load(LOCK.read_text(encoding="utf-8"))["stages"] if LOCK.exists() else {}
-    made = {out["path"]: out["md5"] for entry in held.values() for out in entry["outs"]}
-    known = {name: entry for name, entry in held.items() if name.partition("@")[0] in STAGES}
+    """The stages of dvc.lock whose outputs are here, in their order, with the settings that they were made with.
+
+    UserError where the file cannot be read.
+    """
+    entries = _entries()
+    made = {path: md5 for entry in entries.values() for path, md5 in entry.outs.items()}
+    known = [
+        name
+        for name, entry in entries.items()
+        if (stage := name.partition("@")[0]) in STAGES and stage in entry.sections
+    ]
     sections: dict[str, Any] = {}
     for name in sorted(known, key=lambda name: (STAGES.index(name.partition("@")[0]), name)):
         stage, _, labelled = name.partition("@")
-        sections[stage] = known[name]["params"]["params.yaml"][stage]
+        entry = entries[name]
+        sections[stage] = entry.sections[stage]
         # An entry of a set that is measured no more stays in the lock, and is of an earlier training.
-        late = any(made.get(dep["path"], dep["md5"]) != dep["md5"] for dep in known[name]["deps"])
+        late = any(made.get(path, md5) != md5 for path, md5 in entry.deps.items())
         gone = stage == "evaluate" and not (told.EVALUATION / labelled / "manifest.json").exists()
-        if late or gone or not all(map(_is_here, known[name]["outs"])):
+        if late or gone or not all(_is_here(Path(path), md5) for path, md5 in entry.outs.items()):
             continue
         try:
             read, parent = _inputs(stage, labelled, sections)
@@ -99,6 +124,25 @@ def locked() -> Iterator[Locked]:
             print(f"{name} is left out: {error}", file=sys.stderr)
         else:
             yield Locked(name, flat(upstream(sections, stage)), read, parent)
+
+
+def _entries() -> dict[str, Entry]:
+    """Those of dvc.lock, by the stages' names; none where there is no such file."""
+    if not LOCK.exists():
+        return {}
+    try:
+        held = yaml.safe_load(LOCK.read_text(encoding="utf-8"))["stages"]
+        return {
+            name: Entry(
+                sections=dict(entry.get("params", {}).get("params.yaml", {})),
+                deps={dep["path"]: dep.get("md5") for dep in entry.get("deps", ())},
+                outs={out["path"]: out.get("md5") for out in entry.get("outs", ())},
+            )
+            for name, entry in held.items()
+        }
+    except (yaml.YAMLError, ValueError, AttributeError, KeyError, TypeError) as error:
+        why = " ".join(str(error).split())
+        raise UserError(f"{LOCK} is not as DVC writes it ({why}): git checkout {LOCK}, or end the merge") from None
 
 
 def _inputs(stage: str, labelled: str, sections: dict[str, Any]) -> tuple[dict[str, str], str | None]:
@@ -123,12 +167,11 @@ def _inputs(stage: str, labelled: str, sections: dict[str, Any]) -> tuple[dict[s
     return inputs.of_preprocess(raw, told.DEDUPED), None
 
 
-def _is_here(out: dict[str, Any]) -> bool:
+def _is_here(out: Path, md5: str | None) -> bool:
     """Whether an output is there, and a file is the one that the lock names."""
-    path = Path(out["path"])
-    if path.is_file():
-        return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() == out["md5"]
-    return path.is_dir()
+    if out.is_file():
+        return hashlib.md5(out.read_bytes(), usedforsecurity=False).hexdigest() == md5
+    return out.is_dir()
 
 
 def _is_there(client: Any, key: str) -> bool:
@@ -150,7 +193,7 @@ def _restore(mlflow: ModuleType, store: str, stage: Locked) -> None:
         labelled = stage.name.partition("@")[2]
         told.evaluation(run, labelled, Images(told.EVALUATION / labelled))
     elif stage.stage == "train":
-        told.way(run)
+        told.curves_and_samples(run)
         told.training(run, Images(told.corpus(settings["download.name"])))
     elif stage.stage == "dedupe":
         told.dedupe(run)

@@ -14,6 +14,7 @@ GRAPH = (Path("params.yaml"), Path("dvc.yaml"), Path("dvc.lock"))
 METRICS, PLOTS, ANALYSED = Path("metrics"), Path("plots"), Path("plots/analyse")
 RAW, EVALUATION, DEDUPED = Path("data/raw"), Path("data/evaluation"), Path("data/deduped")
 PROCESSED, GAN = Path("data/processed"), Path("models/gan")
+BY_STEP = "accuracy_validation_by_step"  # the curve of a set, by step of the training that is measured
 SETTINGS = ("seed", "seed_of_training")  # beside the figures of an evaluation; a run has its settings elsewhere
 
 
@@ -40,8 +41,8 @@ def dedupe(run: Run) -> None:
     run.artefact(DEDUPED, "deduped")
 
 
-def way(run: Run) -> None:
-    """Of a training that nobody watched: its curves, and samples by step."""
+def curves_and_samples(run: Run) -> None:
+    """Of a training that nobody watched, as it would have told them on its way: by step."""
     with (PLOTS / "train.csv").open(newline="") as file:
         for row in csv.DictReader(file):
             run.tick({name: float(value) for name, value in row.items() if value})
@@ -70,7 +71,7 @@ def evaluation(run: Run, name: str, labelled: Images) -> None:
     run.metrics({**measured, **by_class}, f"{name}/", None if "accuracy" in figures else f"{name}/accuracy")
     steps = {int(row["step"]): float(row["accuracy_validation"]) for row in _rows(folder / "steps.csv")}
     if len(steps) > 1:
-        run.curve(f"{name}/accuracy_validation_by_step", steps)
+        run.curve(f"{name}/{BY_STEP}", steps)
     run.artefact(folder, name)
     run.measured(name, figures)
 
@@ -79,7 +80,8 @@ def analysis(run: Run) -> None:
     """Of `analyse`: its figures, pictures, and the walks' film."""
     run.metrics(_figures(METRICS / "analyse.json"), "analyse/")
     run.artefact(ANALYSED, "analyse")
-    run.describe("Pictures: " + ", ".join(f"`analyse/{path.name}`" for path in sorted(ANALYSED.glob("*.[pg][ni][gf]"))))
+    pictures = sorted(path.name for path in ANALYSED.iterdir() if path.suffix in (".png", ".gif"))
+    run.describe("Pictures: " + ", ".join(f"`analyse/{name}`" for name in pictures))
 
 
 def _figures(path: Path) -> dict[str, Any]:

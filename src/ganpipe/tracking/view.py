@@ -10,21 +10,23 @@ import zlib
 from typing import Any
 
 from ganpipe.tracking.notes import NOTE
+from ganpipe.tracking.store import STAGE
 
 KEY = "ganpipe"  # the view's, in its address
 TAG = f"mlflow.sharedViewState.{KEY}"
+TRAININGS = f"tags.`{STAGE}` = 'train'"
 CHOOSING = "accuracy_validation"  # what trainings are chosen by: never by the accuracy on a test set
 BEST = "best"  # before the figures of a training's best evaluation, which is one of a set
 ABOUT = "A run for each training, its evaluations nested in it. Compared under Views: **Which training is better**."
 COLUMNS_AT_MOST = 8  # of parameters: more do not fit a screen
 
 
-def write(client: Any, experiment: str, stage_tag: str) -> None:
+def write(client: Any, experiment: str) -> None:
     """Put the view on the experiment, with a column for each set measured and each setting that differs.
 
-    Trainings are found by their tag `stage_tag`. Writing the same view again changes nothing.
+    Writing the same view again changes nothing.
     """
-    trainings = client.search_runs([experiment], f"tags.`{stage_tag}` = 'train'", max_results=1000)
+    trainings = client.search_runs([experiment], TRAININGS, max_results=1000)
     names = {name for run in trainings for name in run.data.metrics}
     measured = {name.removesuffix(f"/{CHOOSING}") for name in names if name.endswith(f"/{CHOOSING}")}
     sets = sorted(measured - {BEST})
@@ -32,7 +34,7 @@ def write(client: Any, experiment: str, stage_tag: str) -> None:
     held = client.get_experiment(experiment)
     wanted = {
         "mlflow.experimentKind": "custom_model_development",  # the pages for training, not those for chats
-        TAG: _pack(_state(sets, _groups(names, sets), settings, stage_tag)),
+        TAG: _pack(_state(sets, _groups(names, sets), settings)),
     }
     if NOTE not in held.tags:  # or somebody has written a better one
         wanted[NOTE] = ABOUT
@@ -58,7 +60,7 @@ def _groups(names: set[str], sets: list[str]) -> list[str]:
     return sorted(groups, key=lambda group: (group == BEST, group.split("/")[0] not in sets, group))
 
 
-def _state(sets: list[str], groups: list[str], settings: list[dict[str, str]], stage_tag: str) -> dict[str, Any]:
+def _state(sets: list[str], groups: list[str], settings: list[dict[str, str]]) -> dict[str, Any]:
     columns = [
         *(f"metrics.`{name}/{figure}`" for name in sets for figure in _ACCURACIES),
         *(f"params.`{name}`" for name in differing(settings)[:COLUMNS_AT_MOST]),
@@ -71,7 +73,7 @@ def _state(sets: list[str], groups: list[str], settings: list[dict[str, str]], s
         *(_line(f"train/{name}") for name in _CURVES),
     ]
     return {
-        "searchFilter": f"tags.`{stage_tag}` = 'train'",
+        "searchFilter": TRAININGS,
         "orderByKey": f"metrics.`{sets[0]}/{CHOOSING}`" if sets else "attributes.start_time",
         "orderByAsc": False,
         "startTime": "ALL",
