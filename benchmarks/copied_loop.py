@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision import transforms
 
 from ganpipe.models.dcgan import ARCHITECTURES
@@ -107,6 +107,7 @@ def images_per_second(
 
 
 def _endless(pixels: np.ndarray, batch: int) -> Iterator[Tensor]:
-    loader = DataLoader(Pictures(pixels), batch_size=batch, shuffle=True, num_workers=WORKERS, drop_last=True)
-    while True:
-        yield from loader
+    pictures = Pictures(pixels)
+    # A single epoch: at the end of one the loader starts its workers anew, which with so few images is all the time.
+    order = RandomSampler(pictures, replacement=True, num_samples=1 << 40)
+    yield from DataLoader(pictures, batch_size=batch, sampler=order, num_workers=WORKERS, drop_last=True)

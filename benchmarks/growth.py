@@ -63,15 +63,20 @@ STAGES = {
 }
 OF_EVALUATION = ("evaluation_sets", "evaluate")
 QUICK_STAGES = ("download", "dedupe", "preprocess")
-# Beside the start-up, which is said of each: what makes a stage grow otherwise than its images.
-REASONS = {
-    "dedupe": (
-        "the hash is fitted to at most 20,000 images and measured among at most 100,000, whatever their number; and "
-        "pairs of images with near codes grow faster than the images"
-    ),
+# Beside the start-up, which is said of each: what makes a stage grow more slowly than its images, and what faster.
+PASSES = "how many passes over the features the solver takes, and for how many C, depends on the images"
+SLOWER = {
+    "dedupe": "the hash is fitted to at most 20,000 images and measured among at most 100,000, whatever their number",
     "train": "it runs a set number of steps: only reading its images grows",
     "analyse": "pictures and samples are a set number, and of more than 50,000 images 50,000 are compared",
-    "evaluate": "how many passes over the features the solver takes, and for how many C, depends on the images",
+    "evaluate": PASSES,
+}
+FASTER = {
+    "dedupe": (
+        "at a radius of some 25 of 128 bits no part of two codes tells them apart, so that all pairs are compared, by "
+        "products of matrices"
+    ),
+    "evaluate": PASSES,
 }
 
 
@@ -88,6 +93,7 @@ class Measured(NamedTuple):
 Clock = Callable[[Measured], float]
 WALL: Clock = attrgetter("seconds")
 PROCESSOR: Clock = attrgetter("processor")
+MEMORY: Clock = attrgetter("memory")
 BESIDE = " Other work ran on it at the same time: exponents and costs are of the processors' time, not the clock's."
 
 
@@ -242,7 +248,7 @@ def series(found: list[Measured]) -> dict[str, list[Measured]]:
 
 
 def exponent(clock: Clock, small: Measured, large: Measured) -> float:
-    """Of the time as a power of the number of images."""
+    """Of the time, or the memory, as a power of the number of images."""
     return math.log(clock(large) / clock(small)) / math.log(large.images / small.images)
 
 
@@ -268,15 +274,18 @@ def table(found: list[Measured], clock: Clock) -> str:
 
 
 def sentences(found: list[Measured], clock: Clock) -> Iterator[str]:
-    """For each stage and decade, whether it is linear, and if not, why."""
+    """For each stage and decade, whether its time is linear, and if not, why; and how its memory grows."""
     for name, points in series(found).items():
         for small, large in pairwise(points):
             power, each = exponent(clock, small, large), marginal(clock, small, large)
-            start = f"{name}, {small.images:,} to {large.images:,} images: exponent {power:.2f}"
+            held = exponent(MEMORY, small, large)
+            memory = f"{held:.2f}, more than the images" if held > 1 + LINEAR else f"{held:.2f}"
+            span = f"{name}, {small.images:,} to {large.images:,} images"
+            start = f"{span}: exponent {power:.2f} (of memory {memory})"
             if abs(power - 1) <= LINEAR:
                 yield f"{start}: linear, {1000 * each:.3f} ms an image"
                 continue
-            reasons = [REASONS[name]] if name in REASONS else []
+            reasons = [known[name]] if name in (known := SLOWER if power < 1 else FASTER) else []
             if each <= 0:
                 reasons.insert(0, "what the images cost is less than the noise of this machine")
             elif (fixed := clock(small) - each * small.images) > 0:
@@ -297,6 +306,7 @@ def figures(found: list[Measured], clock: Clock) -> dict[str, float]:
             flat[f"exponent_{name}_{small.images}_{large.images}"] = exponent(clock, small, large)
         if len(points) > 1:
             flat[f"exponent_{name}"] = exponent(clock, *points[-2:])
+            flat[f"memory_exponent_{name}"] = exponent(MEMORY, *points[-2:])
             flat[f"ms_an_image_{name}"] = 1000 * marginal(clock, *points[-2:])
     return flat
 

@@ -5,6 +5,7 @@ GITLAB_TOKEN, and what GitLab sets of itself. Needs the standard library only: w
 """
 
 import base64
+import http.client
 import json
 import os
 import re
@@ -44,8 +45,9 @@ def main() -> None:
         sys.exit(f"error: {missing.args[0]} is not set: see docs/ci.md")
     except urllib.error.HTTPError as error:
         sys.exit(f"error: {error.url} answers {error.code} {error.reason}: see docs/ci.md for what the token may do")
-    except urllib.error.URLError as error:
-        sys.exit(f"error: no answer ({error.reason})")
+    # urllib wraps what connecting raises, but not what reading does.
+    except (OSError, http.client.HTTPException, json.JSONDecodeError) as error:
+        sys.exit(f"error: no answer ({getattr(error, 'reason', error)})")
 
 
 def on_github(report: str) -> str:

@@ -58,7 +58,13 @@ def test_an_unknown_engine_gets_a_sentence(monkeypatch: pytest.MonkeyPatch) -> N
         list(runtime.map_batches(square, range(60), 60))
 
 
-@pytest.mark.parametrize("wanted", ["gpu", "cuda:99", "cpu:x"])
+def test_a_worker_that_is_killed_gets_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1}, raising=False)
+    with pytest.raises(UserError, match="was killed, as the kernel does where memory runs out"):
+        list(runtime.map_batches(signal.raise_signal, [signal.SIGKILL] * 60, 60))
+
+
+@pytest.mark.parametrize("wanted", ["gpu", "cuda:99", "cpu:x", "meta", "mps"])
 def test_an_impossible_device_gets_a_sentence(wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GANPIPE_DEVICE", wanted)
     with pytest.raises(UserError, match=f"GANPIPE_DEVICE={wanted}"):

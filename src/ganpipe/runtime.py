@@ -7,6 +7,7 @@ import platform
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from datetime import timedelta
 from itertools import islice
@@ -27,7 +28,10 @@ SILENCE = timedelta(minutes=10)  # after which another process is taken for lost
 
 
 def choose_device() -> "torch.device":
-    """GANPIPE_DEVICE (cpu, cuda, cuda:1) where it is set, else a GPU where there is one, else the CPU."""
+    """GANPIPE_DEVICE (cpu, cuda, cuda:1) where it is set, else a GPU where there is one, else the CPU.
+
+    Torch is set for it: fp32 is never rounded to TF32, and with GANPIPE_DETERMINISTIC=1 all algorithms repeat.
+    """
     import torch
 
     if os.environ.get("GANPIPE_DETERMINISTIC", "").strip() not in ("", "0"):
@@ -38,10 +42,13 @@ def choose_device() -> "torch.device":
     wanted = given or ("cuda" if torch.cuda.is_available() else "cpu")
     if wanted == "cuda":  # under torchrun each process has a GPU of its own
         wanted = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    refused = UserError(f"GANPIPE_DEVICE={wanted} is no device: use cpu, cuda or cuda:N, or unset it")
     try:
         device = torch.device(wanted)
     except RuntimeError:
-        raise UserError(f"GANPIPE_DEVICE={wanted} is no device: use cpu, cuda or cuda:N, or unset it") from None
+        raise refused from None
+    if device.type not in ("cpu", "cuda"):  # torch knows others, which nothing here has run on
+        raise refused
     if device.type == "cuda" and not (torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()):
         asked = (
             f"GANPIPE_DEVICE={given}" if given else f"process {wanted.removeprefix('cuda:')} wants a device of its own,"
@@ -239,7 +246,7 @@ def map_batches(work: Callable[[A], B], batches: Iterable[A], count: int) -> Ite
     """`work` of each of `count` batches, in order, in a pool with one process per core; a few at a time in memory.
 
     `work` is a module's function (or a partial of one), so that it can be sent to another process, and with
-    GANPIPE_ENGINE=ray to another machine.
+    GANPIPE_ENGINE=ray to another machine. UserError where a process of the pool is killed.
     """
     if engine() == "ray" and count >= POOL_PAYS_FROM:
         from ganpipe import cluster
@@ -250,9 +257,15 @@ def map_batches(work: Callable[[A], B], batches: Iterable[A], count: int) -> Ite
     if count < POOL_PAYS_FROM or workers == 1:
         yield from map(work, batches)
         return
-    with process_pool(workers) as pool:
-        remaining = iter(batches)
-        pending: list[Future[B]] = [pool.submit(work, batch) for batch in islice(remaining, 4 * workers)]
-        while pending:
-            yield pending.pop(0).result()
-            pending.extend(pool.submit(work, batch) for batch in islice(remaining, 1))
+    try:
+        with process_pool(workers) as pool:
+            remaining = iter(batches)
+            pending: list[Future[B]] = [pool.submit(work, batch) for batch in islice(remaining, 4 * workers)]
+            while pending:
+                yield pending.pop(0).result()
+                pending.extend(pool.submit(work, batch) for batch in islice(remaining, 1))
+    except BrokenProcessPool:
+        raise UserError(
+            "a process that worked for this one was killed, as the kernel does where memory runs out: free some memory "
+            "and run the same command again"
+        ) from None

@@ -4,6 +4,8 @@
 
 A round may end in two ways: the rerun has the very bytes of an undisturbed run in every output; or it says in one
 sentence what is wrong, and has them after what the sentence says to do. All else is a violation, and the exit status 1.
+A round in which nothing came to harm (the stage was over before it was to be killed) proves nothing: it is told as
+such, and made again with other dice.
 DVC trusts a file whose date and size are as they were. Of such a one that no stage reads (a picture, say), it is enough
 that a `dvc status` without DVC's memory of dates names it.
 """
@@ -26,25 +28,28 @@ if __name__ == "__main__":
 
 from chaos import hazards
 from chaos.ground import TRACED, Done, Ground, advice, tracked, zoo
-from chaos.origin import Origin, serving
+from chaos.origin import serving
 
+UNSHARED = "`unshare --map-root-user --mount python tests/chaos/chaos.py`"
 UNREAD = re.compile(r"(plots|metrics)/.*|.*\.(png|gif|html)")  # outputs that no stage reads
 ADVISED = 3  # reruns, each after what the sentence of the one before it said
+TRIES = 4  # of a round in which nothing comes to harm
+AS_UNDISTURBED, UNHARMED = "as undisturbed", "nothing came to harm"
 Hazard = Callable[[hazards.Round], AbstractContextManager[hazards.Harm]]
-HAZARDS: dict[str, tuple[Hazard, int]] = {  # with how often each is drawn
-    "kill": (hazards.kill, 15),
+HAZARDS: dict[str, tuple[Hazard, int]] = {  # with how many of fifty rounds each has
+    "kill": (hazards.kill, 14),
     "disk": (hazards.full_disk, 8),
-    "network": (hazards.bad_network, 5),
+    "network": (hazards.bad_network, 6),  # a manner a round
     "tracking": (hazards.lost_tracking, 3),
-    "file": (hazards.damaged_file, 14),
-    "cache": (hazards.damaged_cache, 4),
+    "file": (hazards.damaged_file, 12),  # a kind of file a round
+    "cache": (hazards.damaged_cache, 3),
     "store": (hazards.damaged_store, 2),
     "journal": (hazards.damaged_journal, 2),
 }
 
 
 class Ended(NamedTuple):
-    """How a round ended: `as undisturbed`, `said and put right`, or the violations."""
+    """How a round ended: AS_UNDISTURBED, UNHARMED, what was said before it was put right, or the violations."""
 
     hazard: str
     told: str
@@ -67,16 +72,24 @@ def main() -> None:
     root = Path(tempfile.mkdtemp(prefix="ganpipe-chaos-"))
     chosen = {name: HAZARDS[name] for name in asked.only or HAZARDS}
     if "disk" in chosen and not hazards.can_mount(root):
-        print("nothing may be mounted here: files of a limited size stand for a full disk")
-        chosen["disk"] = (hazards.limited_files, chosen["disk"][1])
-    ended = []
+        print(f"nothing may be mounted here, so no disk is filled: {UNSHARED} may be allowed to")
+        del chosen["disk"]
+        if not chosen:
+            root.rmdir()
+            sys.exit(1)
+    ended: list[Ended] = []
     with serving(zoo()) as origin:
         began = time.monotonic()
         ground = Ground(root, origin.url, asked.until)
         print(f"undisturbed: {len(ground.stages)} stages, {time.monotonic() - began:.0f} s, in {root}", flush=True)
         for number in range(asked.first, asked.first + asked.rounds):
-            ended.append(one(ground, origin, chosen, random.Random(f"{asked.seed} {number}")))
-            print(line(number, ended[-1]), flush=True)
+            name, turn = drawn(chosen, asked.seed, number)
+            for again in range(TRIES):
+                world = hazards.Round(ground, origin, random.Random(f"{asked.seed} {number} {again}"), turn)
+                ended.append(one(name, chosen[name][0], world))
+                print(line(number, ended[-1]), flush=True)
+                if ended[-1].outcome != UNHARMED:
+                    break
             if asked.keep and ended[-1].violations:
                 shutil.copytree(ground.folder, root / f"round-{number}", symlinks=True)
     print(table(ended))
@@ -86,13 +99,23 @@ def main() -> None:
         sys.exit(1)
 
 
-def one(ground: Ground, origin: Origin, chosen: dict[str, tuple[Hazard, int]], dice: random.Random) -> Ended:
+def drawn(chosen: dict[str, tuple[Hazard, int]], seed: int, number: int) -> tuple[str, int]:
+    """The hazard of a round, and how often it came before: cards of a pack, shuffled anew when all are dealt."""
+    cards = [name for name, (_, count) in chosen.items() for _ in range(count)]
+    pack, place = divmod(number, len(cards))
+    random.Random(f"{seed} pack {pack}").shuffle(cards)
+    name = cards[place]
+    return name, pack * chosen[name][1] + cards[:place].count(name)
+
+
+def one(name: str, hazard: Hazard, world: hazards.Round) -> Ended:
     """A round, from the state after the undisturbed run."""
-    name = dice.choices(list(chosen), [weight for _, weight in chosen.values()])[0]
-    ground.put_back()
+    world.ground.put_back()
     began = time.monotonic()
-    with chosen[name][0](hazards.Round(ground, origin, dice)) as harm:
-        outcome, violations = judge(ground, harm)
+    with hazard(world) as harm:
+        outcome, violations = judge(world.ground, harm)
+    if not harm.bit and not violations:
+        outcome = UNHARMED
     return Ended(name, harm.told, outcome, violations, time.monotonic() - began)
 
 
@@ -102,7 +125,9 @@ def judge(ground: Ground, harm: hazards.Harm) -> tuple[str, list[str]]:
     if harm.done is not None:
         violations += blemishes(harm.done)
         said = harm.done.said if harm.done.code else ""
-        if harm.done.code == 0 and "params.yaml" not in harm.told and (wrong := untold(ground)):
+        if harm.done.code and not harm.may_fail:
+            violations.append(f"ended, and should not have: {harm.done.sentence[:200]}")
+        if harm.done.code == 0 and not harm.meant and (wrong := untold(ground)):
             violations.append(f"silently wrong: {', '.join(wrong[:3])}")
     harm.mend()
     sentences = [harm.done.sentence] if harm.done is not None and harm.done.code else []
@@ -124,15 +149,16 @@ def judge(ground: Ground, harm: hazards.Harm) -> tuple[str, list[str]]:
         violations += untracked(ground)
     if not sentences and (seen := ground.differences()):
         sentences.append(f"dvc status without its memory: {seen[0]}")
-    return (f"said: {sentences[0][:150]}" if sentences else "as undisturbed"), violations
+    return (f"said: {sentences[0][:150]}" if sentences else AS_UNDISTURBED), violations
 
 
 def untold(ground: Ground) -> list[str]:
     """In what the outputs are not those of the undisturbed run, but for what `dvc status` tells and no stage reads."""
     wrong = ground.differences()
-    if wrong and all(UNREAD.fullmatch(name) for name in wrong) and "modified" in ground.fresh_status():
-        return []
-    return wrong
+    if not wrong or not all(UNREAD.fullmatch(name) for name in wrong):
+        return wrong
+    changed = ground.changed_outputs()
+    return [name for name in wrong if not any(Path(name).is_relative_to(output) for output in changed)]
 
 
 def blemishes(done: Done) -> list[str]:
@@ -147,10 +173,10 @@ def untracked(ground: Ground) -> list[str]:
     """What the store lacks of the undisturbed run's, or has doubled."""
     server = ground.root / "server/mlflow.db"
     found = tracked(server if (ground.store or "").startswith("http:") else ground.folder / "mlflow.db")
-    wrong = [key for key in found if key.endswith("at work")]
-    if wrong:
-        return [f"runs at work for ever: {len(wrong)}"]
-    lacking = [key for key, steps in ground.ledger.items() if found.get(key) != steps]
+    if found.at_work:
+        return [f"runs at work for ever: {found.at_work}"]
+    held = {key: runs for key, runs in found.finished.items() if key in ground.ledger}
+    lacking = [key for key, steps in ground.ledger.items() if any(run != steps for run in held.get(key, [None]))]
     return [f"MLflow lacks or doubles {len(lacking)} of {len(ground.ledger)} runs"] if lacking else []
 
 
@@ -162,15 +188,18 @@ def line(number: int, ended: Ended) -> str:
 
 def table(ended: list[Ended]) -> str:
     """Of all rounds, by hazard."""
-    rows = [
-        f"{'hazard':10} {'rounds':>6} {'as undisturbed':>15} {'said, put right':>16} {'violations':>11} {'seconds':>8}"
-    ]
+    head = f"{'hazard':10} {'rounds':>6} {AS_UNDISTURBED:>15} {'said, put right':>16} {'violations':>11}"
+    rows = [f"{head} {'unharmed':>9} {'seconds':>8}"]
     for name in [*HAZARDS, "all"]:
         of = [each for each in ended if name in (each.hazard, "all")]
         bad = sum(bool(each.violations) for each in of)
-        same = sum(not each.violations and each.outcome == "as undisturbed" for each in of)
+        same, idle = (
+            sum(not each.violations and each.outcome == outcome for each in of)
+            for outcome in (AS_UNDISTURBED, UNHARMED)
+        )
         if of:
-            counts = f"{len(of):6} {same:15} {len(of) - bad - same:16} {bad:11} {sum(e.seconds for e in of):8.0f}"
+            put_right = len(of) - bad - same - idle
+            counts = f"{len(of) - idle:6} {same:15} {put_right:16} {bad:11} {idle:9} {sum(e.seconds for e in of):8.0f}"
             rows.append(f"{name:10} {counts}")
     return "\n".join(rows)
 

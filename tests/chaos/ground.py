@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import os
 import re
 import shutil
@@ -27,6 +28,10 @@ STEPS, EARLIER, TICK = 30, 20, 10  # of the training, which is made in two goes,
 LONGEST = 300  # seconds of one command
 TRACED = "Traceback (most recent call last)"
 POINT = "train/loss_d"
+HUNG = 124  # as the command `timeout` says it
+EXITED = re.compile(
+    r"failed to run: .*, exited with (?!137)\d+$"
+)  # what DVC says of a stage that says nothing; not of SIGKILL
 
 
 class Done(NamedTuple):
@@ -38,10 +43,18 @@ class Done(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        """What it says went wrong: of ours, else of DVC's."""
+        """What it says went wrong: of ours, else of DVC's, unless that is no more than that a stage failed."""
         lines = self.said.replace("\r", "\n").splitlines()
         ours = [line for line in lines if line.startswith("error: ")]
-        return (ours or [line for line in lines if line.startswith("ERROR: ")] or [""])[0]
+        theirs = [line for line in lines if line.startswith("ERROR: ") and not EXITED.search(line)]
+        return (ours or theirs or [""])[0]
+
+
+class Store(NamedTuple):
+    """What MLflow's database has of the runs of stages."""
+
+    finished: dict[str, list[list[int]]]  # by key, of each run the steps of the curve's points; none but a training's
+    at_work: int
 
 
 class Ground(Project):
@@ -58,9 +71,11 @@ class Ground(Project):
         self.set("train", steps=EARLIER, tick=TICK)
         self.usual = self._make()
         self.reference, self.locks = self.bytes_of_outputs(), self.locked_outputs()
-        found = tracked(self.folder / "mlflow.db")
+        found = {key: runs[0] for key, runs in tracked(self.folder / "mlflow.db").finished.items()}
         # Not the shorter training, which is no more among the files.
         self.ledger = {key: steps for key, steps in found.items() if not steps or steps[-1] == STEPS}
+        curve = list(range(TICK, STEPS + 1, TICK))
+        assert "train" not in self.stages or curve in self.ledger.values(), "the training's points are not found"
 
     def _make(self) -> dict[str, float]:
         """Run it; the seconds that each stage takes by itself."""
@@ -90,13 +105,17 @@ class Ground(Project):
         subprocess.run(["cp", "-a", self.kept, self.folder], check=True)  # hard links stay
         self.store = None
 
-    def fresh_status(self) -> str:
-        """What DVC says of the project without its memory of files' dates."""
-        command = ["dvc", "status"]
+    def changed_outputs(self) -> set[str]:
+        """Those that DVC finds changed without its memory of files' dates."""
+        command = ["dvc", "status", "--json"]
         with tempfile.TemporaryDirectory(dir=self.root) as memory:
             surroundings = {**self.environment(), "DVC_SITE_CACHE_DIR": memory}
             how: dict[str, Any] = {"cwd": self.folder, "env": surroundings, "text": True, "capture_output": True}
-            return str(subprocess.run(command, check=False, **how).stdout)
+            done = subprocess.run(command, check=False, **how)
+        if done.returncode:
+            return set()
+        changes = [each for stage in json.loads(done.stdout).values() for each in stage if isinstance(each, dict)]
+        return {path for each in changes for path in each.get("changed outs", {})}
 
     def forget(self, stage: str) -> None:
         """As if that stage had never run."""
@@ -108,6 +127,7 @@ class Ground(Project):
     def start(self, *command: str) -> "subprocess.Popen[bytes]":
         """In a process group of its own; what it says goes to a file."""
         self.log = self.root / "said"
+        self.log.unlink(missing_ok=True)  # a stage whose DVC was killed still writes to the old one
         with self.log.open("wb") as log:
             return subprocess.Popen(
                 command, cwd=self.folder, env=self.environment(), stdout=log, stderr=log, start_new_session=True
@@ -123,7 +143,8 @@ class Ground(Project):
             code = process.wait(LONGEST)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            code = process.wait()
+            process.wait()
+            code = HUNG
         return Done(code, self.log.read_text(errors="replace"), time.monotonic() - began)
 
     def locked_outputs(self) -> dict[str, str]:
@@ -169,8 +190,8 @@ def remove(path: Path) -> None:
     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
-def tracked(database: Path) -> dict[str, Any]:
-    """Of each stage's finished runs in a store: their keys; and of trainings the steps of the curve's points."""
+def tracked(database: Path) -> Store:
+    """The runs of stages in a store."""
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as held:
         runs = held.execute(
             "select k.value, r.status, r.run_uuid from runs r join tags k on k.run_uuid = r.run_uuid "
@@ -180,13 +201,11 @@ def tracked(database: Path) -> dict[str, Any]:
     steps: dict[str, list[int]] = {}
     for run, step in sorted(points):
         steps.setdefault(run, []).append(step)
-    found: dict[str, Any] = {}
+    finished: dict[str, list[list[int]]] = {}
     for key, status, run in runs:
-        if status == "RUNNING":
-            found[f"{key} is at work"] = []
         if status == "FINISHED":
-            found[key] = steps.get(run, [])
-    return found
+            finished.setdefault(key, []).append(steps.get(run, []))
+    return Store(finished, sum(status == "RUNNING" for _, status, _ in runs))
 
 
 def advice(said: str) -> list[list[str]]:

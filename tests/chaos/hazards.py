@@ -6,8 +6,10 @@ import random
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,11 +41,12 @@ READ_BY = {
 
 
 class Round(NamedTuple):
-    """What a hazard has to go by."""
+    """What a hazard has to go by; `turn` is how often it came before, so that each kind of a thing has its turn."""
 
     ground: Ground
     origin: Origin
     dice: random.Random
+    turn: int = 0
 
     def stage(self, *among: str) -> str:
         """One of these that the ground has, or of all."""
@@ -57,6 +60,9 @@ class Harm(NamedTuple):
     done: Done | None = None
     mend: Callable[[], None] = lambda: None
     of_tracking: bool = False
+    bit: bool = True  # whether anything came to harm: a stage may be over before it is to be killed
+    may_fail: bool = True  # whether the command may end in a sentence
+    meant: bool = False  # whether the harm may rightly change the result, as another setting does
 
 
 @contextmanager
@@ -69,13 +75,16 @@ def kill(world: Round) -> Iterator[Harm]:
         shutil.rmtree(ground.folder / ".ckpt", ignore_errors=True)
     after = dice.uniform(0.02, 1.0) * ground.usual[stage]
     orphans: list[psutil.Process] = []
+    killed: list[int] = []
 
     def meanwhile(process: Process) -> None:
         with suppress(subprocess.TimeoutExpired):
             process.wait(after)
+        while whom == "the stage" and not _works(process) and process.poll() is None:
+            time.sleep(0.05)  # DVC is still reading its graph
+        works = _works(process)
         if process.poll() is not None:
             return
-        works = [each for each in _family(process) if "stages/" in " ".join(_line(each))]
         if whom == "all":
             os.killpg(process.pid, signal.SIGKILL)
         elif whom == "dvc":
@@ -85,9 +94,11 @@ def kill(world: Round) -> Iterator[Harm]:
             for each in works:
                 with suppress(psutil.NoSuchProcess):
                     each.kill()
+                    killed.append(each.pid)
 
     done = ground.attempt("dvc", "repro", stage, meanwhile=meanwhile)
-    yield Harm(f"SIGKILL to {whom} after {after:.1f} s of {stage}", done if done.code >= 0 else None, of_tracking=True)
+    told = f"SIGKILL to {whom} after {after:.1f} s of {stage}"
+    yield Harm(told, done if done.code >= 0 else None, of_tracking=True, bit=bool(killed) or done.code < 0)
     for each in orphans:
         with suppress(psutil.NoSuchProcess):
             each.wait(120)
@@ -115,31 +126,22 @@ def full_disk(world: Round) -> Iterator[Harm]:
         _mount(place, used + free, again=True)
         done = ground.attempt("dvc", "repro", stage)
         told = f"{free >> 10} KiB left on the disk of {where or 'the project'} for {stage}"
-        yield Harm(told, done, lambda: _mount(place, 512 << 20, again=True), of_tracking=not where)
+        filled = done.code != 0 or shutil.disk_usage(place).free == 0
+        yield Harm(told, done, lambda: _mount(place, 512 << 20, again=True), of_tracking=not where, bit=filled)
     finally:
         subprocess.run(["umount", "--lazy", place], check=True)
 
 
 @contextmanager
-def limited_files(world: Round) -> Iterator[Harm]:
-    """Where nothing may be mounted: no file may be larger than so many bytes (RLIMIT_FSIZE), which is EFBIG."""
-    ground, dice = world.ground, world.dice
-    stage, most = world.stage(), 512 * dice.randrange(1, 200)
-    ground.forget(stage)
-    done = ground.attempt("prlimit", f"--fsize={most}", "dvc", "repro", stage)
-    yield Harm(f"no file over {most} bytes for {stage}", done)
-
-
-@contextmanager
 def bad_network(world: Round) -> Iterator[Harm]:
     """The corpus's server is at its worst, for a few answers or for all of a run."""
-    manner, answers = world.dice.choice(MANNERS), world.dice.choice((1, 2, 3, 1000))
+    manner, answers = MANNERS[world.turn % len(MANNERS)], world.dice.choice((1, 2, 3, 1000))
     world.ground.forget("download")
     shutil.rmtree(world.ground.folder / ".ckpt", ignore_errors=True)
     world.origin.misbehave(manner, answers, world.dice)
     done = world.ground.attempt("dvc", "repro", "download")
     told = f"the download's server {manner}, {f'{answers} times' if answers < 1000 else 'always'}"
-    yield Harm(told, done, lambda: world.origin.misbehave("", 0, world.dice))
+    yield Harm(told, done, lambda: world.origin.misbehave("", 0, world.dice), bit=world.origin.bad < answers)
 
 
 @contextmanager
@@ -152,10 +154,12 @@ def lost_tracking(world: Round) -> Iterator[Harm]:
     ground.store = server.url
     ground.forget(stage)
     after = dice.uniform(0.1, 1.0) * ground.usual[stage]
+    at_work: list[bool] = []
 
     def meanwhile(process: Process) -> None:
         with suppress(subprocess.TimeoutExpired):
             process.wait(after)
+        at_work.append(process.poll() is None)
         server.kill()
         if back:
             server.start()
@@ -167,7 +171,8 @@ def lost_tracking(world: Round) -> Iterator[Harm]:
     try:
         done = ground.attempt("dvc", "repro", stage, meanwhile=meanwhile)
         when = "and started again" if back else "until it is over"
-        yield Harm(f"tracking server killed after {after:.1f} s of {stage}, {when}", done, mend, of_tracking=True)
+        told = f"tracking server killed after {after:.1f} s of {stage}, {when}"
+        yield Harm(told, done, mend, of_tracking=True, bit=at_work[0], may_fail=False)
     finally:
         server.kill()
 
@@ -177,20 +182,20 @@ def damaged_file(world: Round) -> Iterator[Harm]:
     """One file of the project, and then the stage that reads it runs again."""
     ground, dice = world.ground, world.dice
     patterns = [name for name, readers in READ_BY.items() if not readers or {*readers} & {*ground.stages}]
-    found = {name: _files(ground.folder, name) for name in patterns}
-    pattern = dice.choice([name for name, paths in found.items() if paths])
+    found = {name: paths for name in patterns if (paths := _files(ground.folder, name))}
+    pattern = list(found)[world.turn % len(found)]
     path, how = dice.choice(found[pattern]), dice.choice(HARMS)
     readers = [stage for stage in READ_BY[pattern] if stage in ground.stages]
     reader = dice.choice(readers) if readers else None
     ground.run("dvc", "status")  # from here on DVC trusts dates
     if reader is not None:
         ground.forget(reader)
-    before = path.read_bytes()
-    _harm(path, how, dice)
-    told = f"{path.relative_to(ground.folder)} {how}" + (f", then {reader}" if reader else "")
-    committed = str(path.relative_to(ground.folder)) in ("dvc.lock", "params.yaml")
-    # Those two are git's: a changed setting may be meant, and is put back by whoever did not mean it.
-    yield Harm(told, ground.attempt(*ground.rerun), lambda: _rewrite(path, before) if committed else None)
+    before, name = path.read_bytes(), str(path.relative_to(ground.folder))
+    bit = _harm(path, how, dice)
+    told = f"{name} {how}" + (f", then {reader}" if reader else "")
+    # These two are git's: a changed setting may be meant, and is put back by whoever did not mean it.
+    mend = partial(_rewrite, path, before) if name in ("dvc.lock", "params.yaml") else lambda: None
+    yield Harm(told, ground.attempt(*ground.rerun), mend, bit=bit, meant=name == "params.yaml")
 
 
 @contextmanager
@@ -212,9 +217,9 @@ def damaged_cache(world: Round) -> Iterator[Harm]:
     gone = next(place for place in outputs.values() if path.is_relative_to(place))
     shutil.rmtree(gone)
     ground.forget(reader)
-    _harm(ground.folder / ".dvc/cache/files/md5" / digest[:2] / digest[2:], how, dice)
+    bit = _harm(ground.folder / ".dvc/cache/files/md5" / digest[:2] / digest[2:], how, dice)
     told = f"the cache's {path.relative_to(ground.folder)} {how}, and {gone.relative_to(ground.folder)} gone"
-    yield Harm(f"{told}, then {reader}", ground.attempt(*ground.rerun))
+    yield Harm(f"{told}, then {reader}", ground.attempt(*ground.rerun), bit=bit)
 
 
 @contextmanager
@@ -237,14 +242,16 @@ def damaged_journal(world: Round) -> Iterator[Harm]:
     stage = world.stage("download", "dedupe", "preprocess", "train")
     ground.forget(stage)
     ground.store = "http://127.0.0.1:9"  # where nobody answers
-    told = ground.attempt("dvc", "repro", stage)
-    assert told.code == 0, told.said
+    without = ground.attempt("dvc", "repro", stage)
     (ground.folder / "mlflow.db").unlink()
     ground.store = f"sqlite:///{ground.folder}/mlflow.db"
+    if without.code:
+        yield Harm(f"no tracking server for {stage}", without, of_tracking=True, may_fail=False)
+        return
     path, how = dice.choice(_files(ground.folder, ".ckpt/tracking/*/*")), dice.choice(HARMS)
-    _harm(path, how, dice)
+    bit = _harm(path, how, dice)
     name = f"{'*' if len(path.stem) > 20 else path.stem}{path.suffix}"
-    yield Harm(f"journal of {stage}: {name} {how}", ground.attempt("ganpipe", "sync"), of_tracking=True)
+    yield Harm(f"journal of {stage}: {name} {how}", ground.attempt("ganpipe", "sync"), of_tracking=True, bit=bit)
 
 
 def can_mount(root: Path) -> bool:
@@ -287,9 +294,11 @@ def _tracking_server(ground: Ground) -> WebServer:
     return server
 
 
-def _family(process: Process) -> list[psutil.Process]:
+def _works(process: Process) -> list[psutil.Process]:
+    """The stage's process below DVC's, and the shell that it is started by."""
     with suppress(psutil.NoSuchProcess):
-        return psutil.Process(process.pid).children(recursive=True)
+        family = psutil.Process(process.pid).children(recursive=True)
+        return [each for each in family if "stages/" in " ".join(_line(each))]
     return []
 
 
@@ -303,14 +312,14 @@ def _files(folder: Path, pattern: str) -> list[Path]:
     return sorted(path for path in folder.glob(pattern) if path.is_file() and path.name != "lock")
 
 
-def _harm(path: Path, how: str, dice: random.Random) -> None:
-    """In place, so that a hard link to DVC's cache is harmed with it, as a failing disk would."""
-    dated, data = path.stat(), bytearray(path.read_bytes())
-    mode = dated.st_mode
+def _harm(path: Path, how: str, dice: random.Random) -> bool:
+    """In place, so that a hard link to DVC's cache is harmed too, as a failing disk would; whether it differs."""
+    dated, before = path.stat(), path.read_bytes()
+    data, mode = bytearray(before), dated.st_mode
     path.chmod(mode | 0o200)
     if how == "deleted":
         path.unlink()
-        return
+        return True
     if how.startswith("flipped"):
         for _ in range(dice.choice((1, 8))):
             if data:
@@ -323,6 +332,7 @@ def _harm(path: Path, how: str, dice: random.Random) -> None:
     path.chmod(mode)
     if how.endswith("as before"):
         os.utime(path, ns=(dated.st_atime_ns, dated.st_mtime_ns))
+    return data != before
 
 
 def _rewrite(path: Path, data: bytes) -> None:

@@ -34,6 +34,9 @@ class Origin(ThreadingHTTPServer):
     def handle_error(self, *_: object) -> None:
         pass  # who asked was killed
 
+    def shutdown_request(self, request: "socket.socket | tuple[bytes, socket.socket]") -> None:
+        self.close_request(request)  # without a FIN before it, which would hide the RST that `_reset` asks for
+
 
 class _Handler(BaseHTTPRequestHandler):
     server: Origin

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -12,6 +13,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from support.graph import ROOT
 
@@ -237,3 +240,19 @@ def test_mistakes_get_a_sentence() -> None:
     assert done.returncode == 1
     assert "answers 401 Unauthorized" in done.stderr and "Traceback" not in done.stderr
     assert "no answer (" in comment(**on_github(address)).stderr  # the server is gone
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.0 200 OK\r\n\r\n<html>sign in</html>"])
+def test_a_server_that_hangs_up_or_gives_a_page_gets_a_sentence(answer: bytes) -> None:
+    write_report()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            asking, _ = server.accept()
+            with asking:
+                asking.recv(1 << 16)
+                asking.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        done = comment(**on_github(f"http://127.0.0.1:{server.getsockname()[1]}"))
+    assert done.returncode == 1 and "no answer (" in done.stderr and "Traceback" not in done.stderr

@@ -1,0 +1,1 @@
+"""A package, for pytest would otherwise take chaos.py for the folder."""
