@@ -23,7 +23,7 @@ from ganpipe.runtime import choose_device, keep_freed_memory
 from ganpipe.settings import load_params
 
 PAPER: dict[str, Any] = {
-    **{"layers": None, "pooling": "max", "flip": False, "scaling": "none", "average": False},
+    **{"layers": None, "pooling": "max", "flip": False, "scaling": "none", "layer_weights": None, "average": False},
     **{"test": False, "labels_per_class": []},
 }
 ALONE: dict[str, dict[str, Any]] = {
@@ -34,6 +34,10 @@ ALONE: dict[str, dict[str, Any]] = {
     "standardised": {"scaling": "standardised"},
     "signed_root": {"scaling": "signed_root"},
     "average": {"average": True},
+    **{  # each layer against the one below it
+        f"weights_times_{step:g}": {"layer_weights": [step**number for number in range(-5, 1)]}
+        for step in (0.5, 0.7, 1.4)
+    },
     **{f"layers_{start}_on": {"layers": list(range(start, 7))} for start in (3, 4, 5, 6)},  # of six
 }
 QUICK = 5_000

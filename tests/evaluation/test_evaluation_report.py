@@ -1,10 +1,12 @@
 import csv
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from ganpipe.corpus.catalogue import find
 from ganpipe.corpus.download import download_entry
@@ -121,6 +123,32 @@ def test_each_lever_reaches_the_measurement(
         assert found["accuracy_error_5_a_class"] > 0
         assert found["duality_gap_5_a_class"] <= 1e-3
         assert {"C_5_a_class", "accuracy_5_a_class_random_init", "accuracy_5_a_class_pixels"} <= found.keys()
+
+
+def test_layers_that_weigh_nothing_are_as_if_left_out(small: Part, corpus: Images, weights: Path) -> None:
+    light = [1e-7, 1e-7, 1e-7, 1.0, 1e-7, 1.0]
+    for changes in ({}, {"scaling": "standardised", "storage": "disk"}):
+        found = [
+            evaluate(PARAMS.model_copy(update={"test": False, **changes, **how}), weights, corpus, small, CPU).metrics
+            for how in ({"layers": [4, 6]}, {"layer_weights": light}, {"layers": [4, 6], "layer_weights": [1.0, 9.0]})
+        ]
+        left_out, light_ones, weighed = found
+        assert light_ones["C"] == left_out["C"]
+        for key in ("accuracy_validation", "duality_gap"):
+            assert light_ones[key] == pytest.approx(left_out[key], abs=1e-3)
+        assert weighed["duality_gap"] != left_out["duality_gap"]
+
+
+def test_a_weight_for_each_layer_or_none(small: Part, corpus: Images, weights: Path) -> None:
+    with pytest.raises(UserError, match=r"evaluate.layer_weights are 5 numbers, for 6 layers"):
+        evaluate(PARAMS.model_copy(update={"layer_weights": [1.0] * 5}), weights, corpus, small, CPU)
+    for changes, said in (
+        ({"layers": [4], "layer_weights": [1, 2]}, "layer_weights are 2 numbers, but layers names 1"),
+        ({"layer_weights": [1, 0, 1, 1, 1, 1]}, "numbers above 0, one for each layer"),
+        ({"layer_weights": [1, 1, 1, 1, 1, math.inf]}, "numbers above 0, one for each layer"),
+    ):
+        with pytest.raises(ValidationError, match=said):
+            EvaluateParams.model_validate({**PARAMS.model_dump(), **changes})
 
 
 def test_where_the_test_set_is_not_looked_at_its_labels_have_no_say(small: Part, corpus: Images, weights: Path) -> None:

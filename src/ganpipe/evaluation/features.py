@@ -3,7 +3,7 @@
 Beside the paper's there are levers, each off by default: `Levers`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -115,6 +115,13 @@ def scale(train: Tensor, others: list[Tensor], scaling: Scaling) -> None:
                 block.copy_((wide - mean.to(wide.device)) * inverse.to(wide.device))
             else:
                 block.copy_(wide.sign() * wide.abs().sqrt())
+
+
+def weigh(features: Tensor, parts: Sequence[slice], weights: Sequence[float]) -> None:
+    """Multiply each part of the columns by its weight, in place."""
+    for block in _blocks(features):
+        for part, weight in zip(parts, weights, strict=True):
+            block[:, part] *= weight
 
 
 def _moments(features: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ import torch
 from ganpipe.corpus.shards import Images
 from ganpipe.errors import UserError
 from ganpipe.evaluation.design import Rows
-from ganpipe.evaluation.features import extract, scale
+from ganpipe.evaluation.features import columns, extract, scale, weigh
 from ganpipe.evaluation.few_labels import FewLabels, few_labels
 from ganpipe.evaluation.params import EvaluateParams
 from ganpipe.evaluation.protocols import Choice, Probe, choose, probe, validation_split
@@ -85,6 +85,10 @@ class Judge:
             if split == "train" or not train_only
         }
         scale(found["train"], [found["test"]] if "test" in found else [], self.params.scaling)
+        if self.params.layer_weights:
+            parts = list(columns(network, self.params.levers).values())
+            for features in found.values():
+                weigh(features, parts, self.params.layer_weights)
         return {split: Rows(features, self.places[split]) for split, features in found.items()}
 
     def of_pixels(self) -> Features:

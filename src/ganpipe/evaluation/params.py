@@ -21,6 +21,9 @@ class EvaluateParams(Section):
     pooling: Pooling = Field(description="of each layer's maps to 4x4")
     flip: bool = Field(description="whether features are the mean over each image and its mirror image")
     scaling: Scaling = Field(description="of the features, before the classifier")
+    layer_weights: list[float] | None = Field(
+        description="what each layer's scaled features are multiplied by, in the order of layers; null: nothing"
+    )
     storage: Literal["memory", "disk"] = Field(description="of the features: fp32 in memory, or fp16 in a file")
     labels_per_class: list[int] = Field(description="measure with so many labels a class, too, over several draws")
     draws: int = Field(ge=2, description="of training images, for each of labels_per_class")
@@ -62,6 +65,14 @@ class EvaluateParams(Section):
             raise ValueError(f"path is {self.path!r}, but folder is none of datasets: add it, or leave path empty")
         return self
 
+    @model_validator(mode="after")
+    def _a_weight_for_each_layer(self) -> Self:
+        if self.layers and self.layer_weights and len(self.layers) != len(self.layer_weights):
+            raise ValueError(
+                f"layer_weights are {len(self.layer_weights)} numbers, but layers names {len(self.layers)}"
+            )
+        return self
+
     @property
     def levers(self) -> Levers:
         """How features are taken."""
@@ -74,6 +85,13 @@ class EvaluateParams(Section):
         if layers is not None and (not layers or min(layers) < 1 or len(set(layers)) < len(layers)):
             raise ValueError("layers are numbers from 1, each once; null, or nothing at all, for all of them")
         return layers
+
+    @field_validator("layer_weights")
+    @classmethod
+    def _positive_weights(cls, weights: list[float] | None) -> list[float] | None:
+        if weights is not None and not all(0 < weight < math.inf for weight in weights):
+            raise ValueError("layer_weights are numbers above 0, one for each layer; to leave a layer out, see layers")
+        return weights
 
     @field_validator("labels_per_class")
     @classmethod

@@ -1,5 +1,6 @@
 """Evaluating a discriminator on one labelled set, with its controls."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,8 @@ def evaluate(
         )
     if (last := max(params.layers or [1])) > len(discriminator.convs):
         raise UserError(f"evaluate.layers names layer {last}, but the discriminator has {len(discriminator.convs)}")
+    if params.layer_weights and len(params.layer_weights) != (count := len(params.layers or discriminator.convs)):
+        raise UserError(f"evaluate.layer_weights are {len(params.layer_weights)} numbers, for {count} layers")
     kept = kept_folders(weights) if params.kept else {}
     if params.kept and not kept:
         raise UserError(
@@ -180,9 +183,16 @@ def _supervised_figures(found: dict[int | None, Supervised], tests: int) -> dict
 
 def untrained(trained: Discriminator, seed: int, corpus: Images, device: torch.device) -> Discriminator:
     """The same shape as training starts from, its statistics frozen on the corpus like the trained one's."""
+    rows = corpus.rows("train")
+    return initial(trained, seed, len(rows), lambda chosen: corpus.pixels(rows[chosen]), device)
+
+
+def initial(
+    trained: Discriminator, seed: int, count: int, read: Callable[[np.ndarray], np.ndarray], device: torch.device
+) -> Discriminator:
+    """The same, its statistics frozen on `count` images; `read` takes indices to uint8 (n, S, S, 3)."""
     network = Discriminator(**trained.config)
     initialise(network, torch.Generator().manual_seed(mix_seed(seed)))
     fold(network)
-    rows = corpus.rows("train")
-    freeze_on(place(network, device), len(rows), lambda chosen: corpus.pixels(rows[chosen]), device)
+    freeze_on(place(network, device), count, read, device)
     return network

@@ -1,0 +1,77 @@
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import headline
+import pytest
+import yaml
+
+from ganpipe.corpus.catalogue import find
+from ganpipe.corpus.download import download_entry
+from ganpipe.models.dcgan import Discriminator, fold
+from ganpipe.models.store import save_gan
+from support.graph import ROOT
+from support.tiny import lively
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Digits in the place of CIFAR-10, and a release of a tiny discriminator."""
+    folder = tmp_path_factory.mktemp("headline")
+    shutil.copy(ROOT / "params.yaml", folder)
+    download_entry(find("digits"), folder / "data/evaluation/cifar10")
+    network = fold(lively(Discriminator(4, "dcgan32"), 1))
+    save_gan(folder / "released/tiny/paper", {"discriminator": network}, {"corpus": {"resize": "bilinear"}})
+    return folder
+
+
+def write(project: Path, **changes: Any) -> Path:
+    row = {"name": "the paper's", "weights": "paper", "probe": {"flip": True}, "C": 1e-3, "C_untrained": 1e-3}
+    content = {"rows": [{**row, "validation": 0.5, "test": 0.5, **changes}], "C_pixels": 1e-3}
+    (project / "released/tiny/headline.yaml").write_text(yaml.safe_dump(content))
+    return project / "released/tiny"
+
+
+def run(project: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
+    monkeypatch.chdir(project)
+    monkeypatch.setattr(sys, "argv", ["headline.py", "released/tiny", *options])
+    headline.main()
+
+
+def test_it_measures_each_row_and_its_controls(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(project)
+    run(project, monkeypatch, "--json", "found.json")
+    figures = json.loads((project / "found.json").read_text())["figures"]
+    said = capsys.readouterr().out
+    for name in ("the paper's", "the paper's, untrained", "raw pixels"):
+        assert 0.7 < figures[f"test, {name}"] <= 1 and 0.7 < figures[f"validation, {name}"] <= 1
+        (line,) = (line for line in said.splitlines() if line.startswith(f"| {name} |"))
+        assert f"{100 * figures[f'test, {name}']:.2f} (" in line
+    assert "| the paper's discriminator, 1.28 million images |  | 82.8 |" in said
+    assert "warning: the paper's: " in said and "but 50.00% when it was chosen" in said
+
+    write(project, test=figures["test, the paper's"])
+    run(project, monkeypatch)
+    assert "warning" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"C": -1}, "headline.yaml is damaged: .*C .*greater than 0"),
+        ({"unknown": 1}, "headline.yaml is damaged: .*unknown"),
+        ({"weights": "nowhere"}, "nowhere holds no config.json"),
+        ({"probe": {"poling": "mean"}}, "a probe of headline.yaml is damaged: .*poling"),
+        ({"probe": {"pooling": "none"}}, "a probe of headline.yaml is damaged: .*pooling"),
+    ],
+)
+def test_what_is_wrong_with_a_release_is_said(
+    changes: dict[str, Any], sentence: str, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(project, **changes)
+    with pytest.raises(SystemExit, match=f"error: .*{sentence}"):
+        run(project, monkeypatch)
