@@ -2,13 +2,14 @@
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON ?= python3
 PORT ?= 5000
+RELEASE ?= released/imagenet32-width32
 export BASE ?= main
 SECTIONS := download|dedupe|preprocess|train|evaluate|analyse
 UV_VERSION := 0.13.8
 SYNC := .venv/bin/uv pip sync --quiet --require-hashes --compile-bytecode --python .venv/bin/python requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor repro exp test bench chaos lint ui demo study sync graph reference lock clean ci ci-lock ci-remote ci-experiment ci-comment
+.PHONY: help setup doctor repro exp test headline bench chaos lint ui demo study sync graph reference lock clean ci ci-lock ci-remote ci-experiment ci-comment
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +42,10 @@ exp: setup  ## Compare the experiments in the terminal: what differs, and the ac
 
 test: setup  ## Run the tests (TESTS=tests/e2e for some of them)
 	@python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(TESTS)
+
+headline: setup  ## Measure the released discriminator on CIFAR-10, beside the paper's figure and all controls (RELEASE=FOLDER)
+	@dvc repro --quiet evaluation_sets
+	@python benchmarks/headline.py $(RELEASE)
 
 bench: setup  ## Measure what README and docs say of speed
 	@python benchmarks/train.py

@@ -116,6 +116,8 @@ def judge_of(changes: dict[str, Any], labelled: Images, size: int, resize: str, 
 def measured(row: Row, weights: Path, labelled: Images, quick: bool) -> list[Measured]:
     """The discriminator, and what it was before training."""
     config, device = load_config(weights), choose_device()
+    if config["corpus"].get("name") == labelled.manifest["name"]:
+        raise UserError(f"{weights} was trained on {labelled.manifest['name']}, which a discriminator here never saw")
     network = load_discriminator(weights, device)
     judge = judge_of(row.probe, labelled, network.table.size, config["corpus"]["resize"], quick)
     found = [fitted(judge, row.name, judge.of_network(row.name, network), row.C)]

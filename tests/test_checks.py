@@ -63,6 +63,11 @@ def test_check_accepts_the_shipped_settings_and_finds_a_fault_in_any_section() -
         ),
         ("  average: false           # look at ", "  average: true # ", "analyse.average is true: set train.average"),
         ("  layers:  ", "  layers: [7] ", "evaluate.layers names more than the 6 of dcgan32"),
+        (
+            "  layer_weights:  ",
+            "  layer_weights: [1, 2] ",
+            "evaluate.layer_weights are 2 numbers, but dcgan32 has 6 layers",
+        ),
         ("  weights:  ", "  weights: nowhere ", "evaluate.weights is nowhere, which is no folder"),
         ("  duplicates:  ", "  duplicates: nowhere ", "evaluate.duplicates is nowhere, which is no file"),
     ],

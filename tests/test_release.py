@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from ganpipe import cli
 from ganpipe.errors import UserError
 from ganpipe.models.dcgan import Discriminator, Generator, fold
 from ganpipe.models.store import load_config, load_discriminator, save_gan
@@ -27,7 +28,7 @@ def model(folder: Path) -> Path:
 @pytest.mark.parametrize("average", [False, True])
 def test_the_released_gives_the_features_but_for_rounding(average: bool, tmp_path: Path) -> None:
     whole = model(tmp_path / "gan")
-    released = release(whole, tmp_path / "out", average)
+    released = release(whole, average, tmp_path / "out")
     with torch.no_grad():
         wanted = load_discriminator(whole, CPU, average).activations(IMAGES)
         found = load_discriminator(tmp_path / "out", CPU).activations(IMAGES)
@@ -38,7 +39,7 @@ def test_the_released_gives_the_features_but_for_rounding(average: bool, tmp_pat
 
 def test_it_is_half_as_large_and_says_what_it_is_of(tmp_path: Path) -> None:
     whole = model(tmp_path / "gan")
-    released = release(whole, tmp_path / "out")
+    released = release(whole, False, tmp_path / "out")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"config.json", "discriminator.safetensors"}
     assert released.bytes == (tmp_path / "out/discriminator.safetensors").stat().st_size
     config = load_config(tmp_path / "out")
@@ -48,8 +49,8 @@ def test_it_is_half_as_large_and_says_what_it_is_of(tmp_path: Path) -> None:
 
 
 def test_rounding_again_changes_nothing(tmp_path: Path) -> None:
-    release(model(tmp_path / "gan"), tmp_path / "once")
-    assert release(tmp_path / "once", tmp_path / "twice").moved == 0
+    release(model(tmp_path / "gan"), False, tmp_path / "once")
+    assert release(tmp_path / "once", False, tmp_path / "twice").moved == 0
     once, twice = ((tmp_path / name / "discriminator.safetensors").read_bytes() for name in ("once", "twice"))
     assert once == twice
 
@@ -59,14 +60,25 @@ def test_a_trained_model_is_never_overwritten(tmp_path: Path) -> None:
     for out in (whole, model(tmp_path / "other")):
         before = {path: path.read_bytes() for path in out.iterdir()}
         with pytest.raises(UserError, match=r"holds a trained generator: choose another folder"):
-            release(whole, out)
+            release(whole, False, out)
         assert {path: path.read_bytes() for path in out.iterdir()} == before
-    release(whole, tmp_path / "out")
+    release(whole, False, tmp_path / "out")
     with pytest.raises(UserError, match="is the model itself"):
-        release(tmp_path / "out", tmp_path / "out")
+        release(tmp_path / "out", False, tmp_path / "out")
 
 
 def test_what_was_not_averaged_has_no_average(tmp_path: Path) -> None:
-    release(model(tmp_path / "gan"), tmp_path / "out")
+    release(model(tmp_path / "gan"), False, tmp_path / "out")
     with pytest.raises(UserError, match="kept no averaged weights"):
-        release(tmp_path / "out", tmp_path / "again", average=True)
+        release(tmp_path / "out", True, tmp_path / "again")
+
+
+def test_the_command_takes_the_averaged_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = model(tmp_path / "gan")
+    monkeypatch.setattr("sys.argv", ["ganpipe", "release", f"{whole}:average", str(tmp_path / "out")])
+    cli.main()
+    size = (tmp_path / "out/discriminator.safetensors").stat().st_size
+    assert f"{size:,} bytes; rounding moved its features by 0." in capsys.readouterr().out
+    assert load_config(tmp_path / "out")["of"]["averaged"] is True

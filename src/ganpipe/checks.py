@@ -168,6 +168,11 @@ def _of_evaluate(evaluate: EvaluateParams, train: Training) -> Rules:
             f"evaluate.layers names more than the {layers} of {train.network}",
             max(evaluate.layers or [1]) > layers,
         )
+        numbers, wanted = len(evaluate.layer_weights or []), len(evaluate.layers or range(layers))
+        yield (
+            f"evaluate.layer_weights are {numbers} numbers, but {train.network} has {layers} layers",
+            bool(numbers) and numbers != wanted,
+        )
     yield f"evaluate.weights is {weights}, which is no folder", not own and not Path(str(weights)).is_dir()
     duplicates = evaluate.duplicates
     yield f"evaluate.duplicates is {duplicates}, which is no file", duplicates is not None and not _is_file(duplicates)

@@ -128,6 +128,10 @@ def _add_models(commands: Commands) -> None:
     )
     exported.add_argument("--out", type=Path, help="default: NETWORK.onnx")
     exported.set_defaults(run=_export)
+    given_away = commands.add_parser("release", help="a discriminator to give away: its kernels in bf16, and no more")
+    given_away.add_argument("model", help="its folder, :average behind it for the averaged weights")
+    given_away.add_argument("out", type=Path, help="a folder, whose own model, if it is such a one, is replaced")
+    given_away.set_defaults(run=_release)
     page = commands.add_parser("serve", help="a page on which to draw, explore and inspect what models learned")
     page.add_argument(
         "models",
@@ -178,6 +182,17 @@ def _compare(arguments: argparse.Namespace) -> None:
     from ganpipe.compare.compare import compare
 
     compare(arguments.runs, arguments.html, arguments.markdown)
+
+
+def _release(arguments: argparse.Namespace) -> None:
+    from ganpipe.models.store import split_average
+    from ganpipe.release import release
+
+    released = release(*split_average(arguments.model), arguments.out)
+    print(
+        f"{arguments.out}: {released.bytes:,} bytes; rounding moved its features by {released.moved:.2%} of their "
+        "layer's largest at the most"
+    )
 
 
 def _serve(arguments: argparse.Namespace) -> None:

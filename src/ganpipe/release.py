@@ -24,7 +24,7 @@ class Released(NamedTuple):
     moved: float
 
 
-def release(model: Path, out: Path, average: bool = False) -> Released:
+def release(model: Path, average: bool, out: Path) -> Released:
     """Write the discriminator of `model` to the folder `out`, as a model that `evaluate.weights` can name.
 
     `average` takes the averaged weights. What `out` held is replaced; UserError where that is a trained generator, or

@@ -23,7 +23,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(ROOT / "params.yaml", folder)
     download_entry(find("digits"), folder / "data/evaluation/cifar10")
     network = fold(lively(Discriminator(4, "dcgan32"), 1))
-    save_gan(folder / "released/tiny/paper", {"discriminator": network}, {"corpus": {"resize": "bilinear"}})
+    save_gan(
+        folder / "released/tiny/paper",
+        {"discriminator": network},
+        {"corpus": {"name": "photographs", "resize": "bilinear"}},
+    )
     return folder
 
 
@@ -57,6 +61,14 @@ def test_it_measures_each_row_and_its_controls(
     write(project, test=figures["test, the paper's"])
     run(project, monkeypatch)
     assert "warning" not in capsys.readouterr().out
+
+
+def test_a_discriminator_that_saw_the_images_is_none_of_these(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, about = fold(lively(Discriminator(4, "dcgan32"), 1)), {"name": "digits", "resize": "bilinear"}
+    save_gan(project / "released/tiny/seen", {"discriminator": network}, {"corpus": about})
+    write(project, weights="seen")
+    with pytest.raises(SystemExit, match="seen was trained on digits"):
+        run(project, monkeypatch)
 
 
 @pytest.mark.parametrize(

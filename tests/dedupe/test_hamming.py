@@ -166,3 +166,15 @@ def test_refuses_what_is_no_packed_code(codes: np.ndarray) -> None:
 def test_refuses_a_negative_radius() -> None:
     with pytest.raises(ValueError, match="negative"):
         pairs_within(np.zeros((3, 2), np.uint8), -1)
+
+
+def test_where_all_pairs_are_compared_it_says_how_far_it_has_come(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    codes = np.random.default_rng(0).integers(0, 256, (3000, 8), np.uint8)  # at half of the bits no part tells apart
+    few = pairs_within(codes, 20)
+    assert "comparing" not in capsys.readouterr().err
+    monkeypatch.setattr(search, "LONG", 3000)
+    for one, other in zip(pairs_within(codes, 20), few, strict=True):
+        assert np.array_equal(one, other)
+    assert "comparing codes: 4,500,000/4,500,000 pairs (100 %)" in capsys.readouterr().err

@@ -9,10 +9,12 @@ import torch
 
 from ganpipe.dedupe.bands import LOW, Known, Runs, agreeing_in, cheapest, choose_bands, differences_within, sharing
 from ganpipe.errors import UserError
+from ganpipe.progress import Progress
 from ganpipe.runtime import choose_precision
 
 CHUNK = 1 << 18  # candidate pairs held at a time
 TILE = 2048  # codes of a large group that are compared with as many others at a time
+LONG = 1 << 18  # codes in a group, from which on comparing all of them is told about
 FEW = 8  # codes in a group, for each band, that are compared at once
 
 Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -134,15 +136,17 @@ def _near(words: np.ndarray, radius: int) -> Iterator[tuple[np.ndarray, np.ndarr
     least = signs.shape[1] - 2 * radius
     exact = choose_precision("auto", signs.device) if signs.shape[1] <= 256 else torch.float32
     sums = torch.empty(TILE, TILE, dtype=exact)  # once, for memory that is touched anew is slow
-    for low in range(0, len(signs), TILE):
-        ours = 2 * signs[low : low + TILE].to(exact) - 1
-        for high in range(low, len(signs), TILE):
-            theirs = 2 * signs[high : high + TILE].to(exact) - 1
-            products = sums.view(-1)[: len(ours) * len(theirs)].view(len(ours), len(theirs))
-            close = torch.mm(ours, theirs.T, out=products) >= least
-            left, right = torch.nonzero(close.triu(1) if low == high else close, as_tuple=True)
-            for piece in range(0, len(left), CHUNK):
-                yield low + left[piece : piece + CHUNK].numpy(), high + right[piece : piece + CHUNK].numpy()
+    with Progress("comparing codes", len(signs) ** 2 // 2, "pairs", silent=len(signs) < LONG) as progress:
+        for low in range(0, len(signs), TILE):
+            ours = 2 * signs[low : low + TILE].to(exact) - 1
+            for high in range(low, len(signs), TILE):
+                theirs = 2 * signs[high : high + TILE].to(exact) - 1
+                products = sums.view(-1)[: len(ours) * len(theirs)].view(len(ours), len(theirs))
+                close = torch.mm(ours, theirs.T, out=products) >= least
+                left, right = torch.nonzero(close.triu(1) if low == high else close, as_tuple=True)
+                progress.advance(len(ours) * len(theirs) // (2 if low == high else 1))
+                for piece in range(0, len(left), CHUNK):
+                    yield low + left[piece : piece + CHUNK].numpy(), high + right[piece : piece + CHUNK].numpy()
 
 
 def _pairs(sizes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
