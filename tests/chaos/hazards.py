@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psutil
+
 from chaos.ground import Done, Ground
 from chaos.origin import MANNERS, Origin
-
 from support.server import WebServer, free_port
 
 Process = subprocess.Popen[bytes]
