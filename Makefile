@@ -9,7 +9,7 @@ UV_VERSION := 0.13.8
 SYNC := .venv/bin/uv pip sync --quiet --require-hashes --compile-bytecode --python .venv/bin/python requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor repro exp test headline bench chaos lint ui demo study sync graph reference lock clean ci ci-lock ci-remote ci-experiment ci-comment
+.PHONY: help setup doctor repro exp test coverage headline bench chaos lint ui demo study sync graph reference lock clean ci ci-lock ci-remote ci-experiment ci-comment
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ exp: setup  ## Compare the experiments in the terminal: what differs, and the ac
 
 test: setup  ## Run the tests (TESTS=tests/e2e for some of them)
 	@python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(TESTS)
+
+coverage: setup  ## Run the tests, and say which lines and branches they reach (coverage/index.html)
+	@python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-report=html:coverage $(TESTS)
 
 headline: setup  ## Measure the released discriminator on CIFAR-10, beside the paper's figure and all controls (RELEASE=FOLDER)
 	@dvc repro --quiet evaluation_sets
@@ -91,4 +94,4 @@ ci-comment:  ## Put report.md on the pull request that a CI job is of
 	@$(PYTHON) ci/comment.py
 
 clean:  ## Remove unfinished work and downloads (results and tracked runs stay)
-	rm -rf .ckpt .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .ckpt coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from ganpipe.corpus.catalogue import NAMES
+from support.command import ganpipe
 from support.graph import ROOT
 
 GANPIPE = Path(sys.executable).with_name("ganpipe")
@@ -12,7 +13,14 @@ GANPIPE = Path(sys.executable).with_name("ganpipe")
 
 def check(text: str) -> subprocess.CompletedProcess[str]:
     Path("params.yaml").write_text(text)
-    return subprocess.run([GANPIPE, "check"], capture_output=True, text=True, check=False)
+    return ganpipe("check")
+
+
+def test_it_is_a_command() -> None:
+    Path("params.yaml").write_text((ROOT / "params.yaml").read_text().replace("  side: 32 ", "  side: 64 "))
+    done = subprocess.run([GANPIPE, "check"], capture_output=True, text=True, check=False)
+    said = "error: params.yaml: preprocess.side is 64, but dcgan32 takes 32\n"
+    assert (done.returncode, done.stderr, done.stdout) == (1, said, "")
 
 
 def test_check_accepts_the_shipped_settings_and_finds_a_fault_in_any_section() -> None:

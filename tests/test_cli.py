@@ -19,6 +19,7 @@ from ganpipe.cli import parser
 from ganpipe.corpus.shards import write_pixels
 from ganpipe.models.norm import BatchNorm
 from ganpipe.models.store import load_discriminator
+from support.command import ganpipe
 
 GANPIPE = Path(sys.executable).with_name("ganpipe")
 
@@ -87,7 +88,7 @@ def test_ui_serves_mlflow_on_loopback_and_names_the_page_that_compares(empty_sto
 
 
 def imported(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([GANPIPE, "import-theano", *arguments], capture_output=True, text=True, check=False)
+    return ganpipe("import-theano", *arguments)
 
 
 def test_the_authors_weights_get_their_statistics_from_the_images_of_a_split(tmp_path: Path) -> None:

@@ -28,11 +28,6 @@ def test_those_side_by_side_write_to_one_store(project: Project) -> None:
         said += project.run("dvc", "queue", "logs", f"seed-{seed}")
     assert "locked" not in said and "MLflow does not" not in said
     assert_told(project, ["seed-1", "seed-2"])
-
-
-def test_one_in_a_copy_of_the_workspace_does_so_too(project: Project) -> None:
-    project.run("dvc", "exp", "run", "--temp", "-n", "apart", "-S", "train.seed=4")
-    assert_told(project, ["apart", "seed-1", "seed-2"])
     assert not list((project.folder / ".dvc/tmp").rglob("mlflow.db"))
     assert "made from files" not in project.run("ganpipe", "sync")
 
