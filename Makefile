@@ -2,6 +2,8 @@
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON ?= python3
 PORT ?= 5000
+# One process more than there are processors: a quarter of the time a test waits, for a server or a kill.
+TESTERS := $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 RELEASE ?= released/imagenet32-width32
 export BASE ?= main
 SECTIONS := download|dedupe|preprocess|train|evaluate|analyse
@@ -41,10 +43,10 @@ exp: setup  ## Compare the experiments in the terminal: what differs, and the ac
 	@COLUMNS=$${COLUMNS:-200} dvc exp show --only-changed --drop '^(?!Experiment$$|(.*:)?accuracy(_validation|(_clean)?(_\d+_a_class)?(_random_init|_pixels|_supervised)?)$$|(.*:)?($(SECTIONS))\.\w+$$)'
 
 test: setup  ## Run the tests (TESTS=tests/e2e for some of them)
-	@python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(TESTS)
+	@python -m pytest --numprocesses $(TESTERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 coverage: setup  ## Run the tests, and say which lines and branches they reach (coverage/index.html)
-	@python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-report=html:coverage $(TESTS)
+	@python -m pytest --numprocesses $(TESTERS) --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-report=html:coverage $(TESTS)
 
 headline: setup  ## Measure the released discriminator on CIFAR-10, beside the paper's figure and all controls (RELEASE=FOLDER)
 	@dvc repro --quiet evaluation_sets
