@@ -6,7 +6,6 @@ PORT ?= 5000
 TESTERS := $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 RELEASE ?= released/imagenet32-width32
 export BASE ?= main
-SECTIONS := download|dedupe|preprocess|train|evaluate|analyse
 UV_VERSION := 0.13.8
 SYNC := .venv/bin/uv pip sync --quiet --require-hashes --compile-bytecode --python .venv/bin/python requirements.lock
 
@@ -40,7 +39,7 @@ study: setup  ## Run one of the smaller studies: make study NAME=gaussian, SET="
 	@cd "studies/$(NAME)" && $(if $(SET),dvc exp run $(foreach setting,$(SET),-S '$(setting)'),dvc repro)
 
 exp: setup  ## Compare the experiments in the terminal: what differs, and the accuracies
-	@COLUMNS=$${COLUMNS:-200} dvc exp show --only-changed --drop '^(?!Experiment$$|(.*:)?accuracy(_validation|(_clean)?(_\d+_a_class)?(_random_init|_pixels|_supervised)?)$$|(.*:)?($(SECTIONS))\.\w+$$)'
+	@ganpipe experiments
 
 test: setup  ## Run the tests (TESTS=tests/e2e for some of them)
 	@python -m pytest --numprocesses $(TESTERS) --dist loadfile --no-loadscope-reorder $(TESTS)

@@ -49,6 +49,8 @@ def _add_project(commands: Commands) -> None:
     pair.add_argument("--html", type=Path, default=Path("compare.html"), help="the page (default: %(default)s)")
     pair.add_argument("--markdown", default="-", help="a file for the table; - prints it (default: %(default)s)")
     pair.set_defaults(run=_compare)
+    tried = commands.add_parser("experiments", help="DVC's experiments side by side: what differs, and the accuracies")
+    tried.set_defaults(run=_experiments)
     late = commands.add_parser(
         "sync", help="bring MLflow what it could not take, and what DVC brought back from its cache"
     )
@@ -213,6 +215,12 @@ def _sets(_: argparse.Namespace) -> None:
     scraped = f"a list of addresses, or a search, such as {search.FORMS}"
     for name, form in {"folder": "a folder of images, at any depth", **FORMS, "scrape": scraped}.items():
         print(f"{name:<{width}} {form}")
+
+
+def _experiments(_: argparse.Namespace) -> None:
+    from ganpipe.experiments import experiments
+
+    print(experiments())
 
 
 def _sync(_: argparse.Namespace) -> None:

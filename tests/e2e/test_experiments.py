@@ -28,6 +28,9 @@ def test_those_side_by_side_write_to_one_store(project: Project) -> None:
         said += project.run("dvc", "queue", "logs", f"seed-{seed}")
     assert "locked" not in said and "MLflow does not" not in said
     assert_told(project, ["seed-1", "seed-2"])
+    lines = project.run("ganpipe", "experiments").splitlines()
+    assert {line.split()[0] for line in lines[1:]} >= {"workspace", "seed-1", "seed-2"}
+    assert lines[0].split()[0] == "train.seed" and "validation" in lines[0] and max(map(len, lines)) < 100
     assert not list((project.folder / ".dvc/tmp").rglob("mlflow.db"))
     assert "made from files" not in project.run("ganpipe", "sync")
 
