@@ -42,5 +42,8 @@ def test_outside_a_project_it_says_so(tmp_path: Path) -> None:
 
 
 def test_where_nothing_was_tried_there_is_what_was_committed() -> None:
-    assert table("rev,accuracy\nworkspace,0.5\nmain,0.5\n").splitlines()[1:] == ["workspace  50.00%", "main       50.00%"]
+    assert table("rev,accuracy\nworkspace,0.5\nmain,0.5\n").splitlines()[1:] == [
+        "workspace  50.00%",
+        "main       50.00%",
+    ]
     assert table("") == ""

@@ -42,8 +42,24 @@ def test_another_schema_is_named() -> None:
 def test_any_other_content_is_a_user_error(content: bytes) -> None:
     with TemporaryDirectory() as folder:
         (Path(folder) / MANIFEST).write_bytes(content)
-        with pytest.raises(UserError, match="dvc repro"):
+        with pytest.raises(UserError, match="make it anew"):
             read_manifest(Path(folder))
+
+
+@pytest.mark.parametrize(
+    ("folder", "stage"),
+    [
+        ("data/raw/mine", "download"),
+        ("data/evaluation/digits", "evaluation_sets"),
+        ("data/deduped", "dedupe"),
+        ("data/processed", "preprocess"),
+    ],
+)
+def test_a_damaged_manifest_says_which_stage_makes_it_also_where_dvc_trusts_its_date(folder: str, stage: str) -> None:
+    Path(folder).mkdir(parents=True)
+    Path(folder, MANIFEST).write_bytes(b"\xa0")
+    with pytest.raises(UserError, match=f"`dvc repro --force --single-item {stage}` makes it anew"):
+        read_manifest(Path(folder))
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "gone", "manifest"])

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationErr
 from ganpipe import files
 from ganpipe.corpus.images import Region, decode, square, squared
 from ganpipe.errors import UserError
-from ganpipe.manifest import MANIFEST, SCHEMA, read_manifest
+from ganpipe.manifest import MANIFEST, SCHEMA, anew, read_manifest
 from ganpipe.runtime import map_batches
 
 T = TypeVar("T")
@@ -325,7 +325,7 @@ def _load(path: Path) -> np.ndarray:
 
 
 def _damaged(path: Path, reason: object) -> UserError:
-    return UserError(f"{path} is damaged ({' '.join(str(reason).split())}): make it anew with `dvc repro`")
+    return UserError(f"{path} is damaged ({' '.join(str(reason).split())}): {anew(path.parent)}")
 
 
 def _squares(part: tuple[list[Place] | np.ndarray, Sequence[Region] | None], size: int, resize: str) -> np.ndarray:
