@@ -37,9 +37,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict):
         raise UserError(f"{folder / MANIFEST} is no manifest: {anew(folder)}")
     if manifest.get("schema") != SCHEMA:
-        raise UserError(
-            f"{folder} is of schema {manifest.get('schema')}, this reads {SCHEMA}: {anew(folder)}"
-        )
+        raise UserError(f"{folder} is of schema {manifest.get('schema')}, this reads {SCHEMA}: {anew(folder)}")
     return manifest
 
 

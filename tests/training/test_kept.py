@@ -42,11 +42,15 @@ def test_a_longer_training_has_those_of_the_shorter_one_that_it_continues(corpus
     assert longer[6].read_bytes() != longer[12].read_bytes()
 
 
-def test_a_damaged_one_does_not_lose_the_training(corpus: Images, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("flipped", [True, False])
+def test_a_damaged_one_does_not_lose_the_training(
+    flipped: bool, corpus: Images, capsys: pytest.CaptureFixture[str]
+) -> None:
     params = train_params(steps=20, keep_every=6)
     train(params, corpus, CPU)
     (path,) = Path(".ckpt/train").glob("*/kept-000000012.safetensors")
-    path.write_bytes(path.read_bytes()[:1000])
+    held = path.read_bytes()
+    path.write_bytes(held[:-1] + bytes([held[-1] ^ 1]) if flipped else held[:1000])
     assert sorted(train(params, corpus, CPU).kept) == [6, 18]
     assert f"{path.name} is missing or damaged" in capsys.readouterr().out
 

@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -388,3 +389,17 @@ def test_a_signal_that_comes_with_the_first_picture_saves_too(corpus: Images, mo
     with pytest.raises(KeyboardInterrupt):
         train(train_params(), corpus, CPU, on_samples=lambda step, path: signal.raise_signal(signal.SIGTERM))
     assert steps == [1]
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_picture_of_the_way_that_was_damaged_is_not_passed_on(gone: bool, corpus: Images) -> None:
+    params = train_params(steps=12, sample_every=4)
+    before = {step: path.read_bytes() for step, path in train(params, corpus, CPU).samples.items()}
+    (path,) = Path(".ckpt/train").glob("*/samples-000000004.png")
+    path.unlink()
+    if not gone:
+        path.write_bytes(before[4][:-1])
+    with pytest.raises(UserError, match=rf"{path} is damaged or missing, .*: remove {path.parent}, and start again"):
+        train(params, corpus, CPU)
+    shutil.rmtree(path.parent)
+    assert {step: path.read_bytes() for step, path in train(params, corpus, CPU).samples.items()} == before

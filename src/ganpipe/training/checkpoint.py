@@ -104,6 +104,15 @@ def latest(folder: Path, up_to: int) -> tuple[int, dict[str, Any]] | None:
     return None
 
 
+def refuse_damaged(written: dict[Path, str]) -> None:
+    """UserError for a picture of the way that is gone, or not what was written: the weights of its step are gone."""
+    for path, checksum in written.items():
+        if not path.exists() or files.sha256(path) != checksum:
+            raise UserError(
+                f"{path} is damaged or missing, and only a new training makes it: remove {path.parent}, and start again"
+            )
+
+
 def newest(folder: Path) -> Path | None:
     """The checkpoint of the most steps."""
     listed = _listed(folder)

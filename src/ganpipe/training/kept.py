@@ -21,23 +21,27 @@ def paths(params: Training, work: Path) -> dict[int, Path]:
     return {step: work / f"kept-{step:09}.safetensors" for step in steps}
 
 
-def save(path: Path, networks: Networks) -> None:
-    """Write the weights; of several processes that share the training the first one does."""
+def save(path: Path, networks: Networks) -> dict[str, str]:
+    """Write the weights; the file's checksum by its name.
+
+    Of several processes that share the training the first one writes.
+    """
     if world()[0] != 0:
-        return
+        return {}
     state = {
         f"{name}/{key}": value.cpu() for name, each in networks.items() for key, value in each.state_dict().items()
     }
     with files.atomic(path) as draft:
         draft.write_bytes(safetensors.torch.save({key: value.contiguous() for key, value in state.items()}))
+    return {path.name: files.sha256(path)}
 
 
-def load(path: Path, like: Networks, device: torch.device) -> Networks:
+def load(path: Path, like: Networks, device: torch.device, checksum: str | None) -> Networks:
     """The networks of `path`, built like the ones in training; none where the file is missing or damaged.
 
     For all processes that share the training.
     """
-    state = from_the_first(_read(path) if world()[0] == 0 else None)
+    state = from_the_first(_read(path, checksum) if world()[0] == 0 else None)
     if state is None:
         return {}
     networks = {name: place(_empty(name, each), device) for name, each in like.items()}
@@ -61,8 +65,10 @@ def _fill(networks: Networks, state: dict[str, Tensor]) -> None:
         each.load_state_dict({key: state[f"{name}/{key}"] for key in each.state_dict()})
 
 
-def _read(path: Path) -> dict[str, Tensor] | None:
+def _read(path: Path, checksum: str | None) -> dict[str, Tensor] | None:
     try:
+        if checksum not in (None, files.sha256(path)):
+            raise OSError("its checksum is not the one that it was written with")
         return safetensors.torch.load_file(path)
     except (OSError, SafetensorError) as error:
         print(f"warning: {path} is missing or damaged, so it is left out: {error}", flush=True)

@@ -66,14 +66,14 @@ def _train(
     precision = choose_precision(params.precision, device)
     playing = game.choose(params, images, device, precision)
     update = playing.update
-    means, curves, start = Means(), list[Row](), 0
+    means, curves, start, written = Means(), list[Row](), 0, dict[str, str]()
 
     # Resume.
     work = checkpoint.folder_for("train", _what_determines(params, images, device, precision))
     if (found := from_the_first(checkpoint.latest(work, params.steps) if _leads() else None)) is not None:
         start, state = found
         update.load_state(state["update"])
-        means, curves = Means(state["means"], device), state["curves"]
+        means, curves, written = Means(state["means"], device), state["curves"], state["written"]
         _say(f"continuing at step {start:,} of {params.steps:,}; to start anew, remove {work}")
     elif _leads() and (other := checkpoint.not_continued(work)) is not None:  # no other host need have the folder
         _say(f"starting at step 0: {other}")
@@ -82,12 +82,14 @@ def _train(
     drawn = playing.draw()
     keeping = kept.paths(params, work)
     samples = {step: work / f"samples-{step:09}.png" for step in _sample_steps(params)}
+    if _leads():
+        checkpoint.refuse_damaged({path: written[path.name] for path in samples.values() if path.name in written})
     watch, saving = health.Watch(curves), Pace(SHARE_FOR_CHECKPOINTS, MOST_AT_RISK)
 
     # From the first file on, a signal is one that saves.
     with Signals() as signals, Progress("training", params.steps, "steps", start, silent=not _leads()) as progress:
         if start in samples and not samples[start].exists():  # also where a longer training was stopped just here
-            _save(playing.picture(drawn), samples[start])
+            _save(playing.picture(drawn), samples[start], written)
         for row in curves:
             on_tick(row)
         for step, picture in samples.items():
@@ -103,10 +105,10 @@ def _train(
             if tick or done in samples:
                 drawn = playing.draw()
             if done in samples:
-                _save(playing.picture(drawn), samples[done])
+                _save(playing.picture(drawn), samples[done], written)
                 on_samples(done, samples[done])
             if done in keeping:
-                kept.save(keeping[done], update.all_networks)
+                written |= kept.save(keeping[done], update.all_networks)
             if tick:
                 curves.append(_row(done, means, playing.vitals(drawn), work))
                 progress.note = ", ".join(f"{name} {curves[-1].get(name, 0):.3f}" for name in ("loss_d", "loss_g"))
@@ -118,8 +120,8 @@ def _train(
                 _refuse_divergence(done, means.peek(), work)
                 if _leads() and (stop or done == params.steps or saving.due()):
                     with saving:
-                        state = {"update": update.state(), "means": means.state(), "curves": curves}
-                        checkpoint.save(work, done, state)
+                        so_far = {"means": means.state(), "curves": curves, "written": written}
+                        checkpoint.save(work, done, {"update": update.state(), **so_far})
             if stop:
                 raise KeyboardInterrupt
 
@@ -132,7 +134,7 @@ def _train(
     playing.freeze(networks := update.all_networks)
     of_the_way = {}
     for step, path in keeping.items():
-        if step < params.steps and (earlier := kept.load(path, networks, device)):
+        if step < params.steps and (earlier := kept.load(path, networks, device, written.get(path.name))):
             playing.freeze(earlier)
             of_the_way[step] = path.with_name(f"frozen-{path.name}")
             kept.save(of_the_way[step], earlier)
@@ -165,10 +167,11 @@ def _sample_steps(params: Training) -> list[int]:
     return sorted({*range(0, params.steps + 1, params.sample_every), *early, params.steps})
 
 
-def _save(picture: Image.Image, path: Path) -> None:
+def _save(picture: Image.Image, path: Path, written: dict[str, str]) -> None:
     if _leads():
         with files.atomic(path) as draft:
             picture.save(draft, "PNG")
+        written[path.name] = files.sha256(path)
 
 
 def _row(step: int, means: Means, vitals: Row, work: Path) -> Row:
