@@ -346,7 +346,7 @@ def test_a_row_is_of_the_samples_of_its_own_step(corpus: Images, monkeypatch: py
     monkeypatch.setattr(health, "vitals", vitals)
     pictured: list[torch.Tensor] = []
     monkeypatch.setattr(Sampling, "picture", lambda self, samples: pictured.append(samples.clone()))
-    monkeypatch.setattr(loop, "_save", lambda picture, path: drawn.update({path.name: pictured[-1]}))
+    monkeypatch.setattr(loop, "_save", lambda picture, path, _: drawn.update({path.name: pictured[-1]}))
     trained = train(train_params(steps=12, tick=4, sample_every=6), corpus, CPU)
     assert len(drawn) == len(measured) == 3
     at_4, at_12 = measured[0][0], measured[2][0]
