@@ -116,7 +116,7 @@ def joined(device: "torch.device") -> Iterator[None]:
         yield
         return
     import torch.distributed as dist
-    import torch.distributed.nn  # before: its functions hold the group that is when they are imported, to the very end
+    import torch.distributed.nn  # noqa: F401 (imported later it would hold the group, and its threads, to the very end)
 
     # Tensors on a GPU go by nccl; small agreements between the hosts, which wait for no GPU, by gloo.
     dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=SILENCE)

@@ -22,6 +22,7 @@ SETTINGS = {
     "datasets": ["digits"],
     "C": [1e-4, 1e-3],
     "layers": [6],
+    "scaling": "standardised",
     "by_layer": True,
     "labels_per_class": [5],
     "draws": 2,

@@ -16,7 +16,7 @@ from ganpipe import files
 from ganpipe.models.dcgan import POOLED, Discriminator
 from ganpipe.models.pixels import to_network
 from ganpipe.progress import Progress
-from ganpipe.runtime import engine, map_batches, threads
+from ganpipe.runtime import engine, map_batches, sum_over_processes, threads
 
 BATCH = 250
 ROWS = 1024  # scaled at a time
@@ -104,7 +104,10 @@ def columns(discriminator: Discriminator, levers: Levers) -> dict[int, slice]:
 
 
 def scale(train: Tensor, others: list[Tensor], scaling: Scaling) -> None:
-    """Scale features in place: to mean 0 and variance 1 over `train`, or each to its root, its sign kept."""
+    """Scale features in place: to mean 0 and variance 1 over `train`, or each to its root, its sign kept.
+
+    Where processes share the rows, mean and variance are those of all of them.
+    """
     if scaling == "none":
         return
     mean, inverse = _moments(train) if scaling == "standardised" else (torch.empty(0), torch.empty(0))
@@ -126,14 +129,15 @@ def weigh(features: Tensor, parts: Sequence[slice], weights: Sequence[float]) ->
 
 def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
     """Each feature's mean and inverse standard deviation; a constant feature is only centred."""
+    count = int(sum_over_processes(torch.tensor(len(features))))
     total = torch.zeros(features.shape[1], dtype=torch.float64, device=features.device)
     for block in _blocks(features):
         total += block.double().sum(0)
-    mean = total / len(features)
+    mean = sum_over_processes(total) / count
     squares = torch.zeros_like(total)
     for block in _blocks(features):
         squares += (block.double() - mean).square_().sum(0)
-    deviation = (squares / len(features)).sqrt()
+    deviation = (sum_over_processes(squares) / count).sqrt()
     constant = deviation <= 1e-6 * mean.abs()
     return mean.float(), torch.where(constant, 1.0, 1 / deviation.masked_fill(constant, 1.0)).float()
 

@@ -36,10 +36,9 @@ class Judge:
 
     def __init__(self, params: EvaluateParams, labelled: Images, size: int, resize: str, device: torch.device) -> None:
         self.params, self.device = params, device
-        if world()[1] > 1 and (params.scaling == "standardised" or params.supervised_trials):
+        if world()[1] > 1 and params.supervised_trials:
             raise UserError(
-                "evaluate.scaling standardised and evaluate.supervised_trials are for one process: set none and 0, or "
-                "start it without torchrun"
+                "evaluate.supervised_trials are for one process: set 0, or start the evaluation without torchrun"
             )
         splits = ["train", "test"] if params.test else ["train"]
         self.labels = {split: labelled.labels(split) for split in splits}
