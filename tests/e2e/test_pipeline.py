@@ -78,20 +78,10 @@ def test_nothing_is_run_twice(project: Project) -> None:
     assert "Data and pipelines are up to date" in out
 
 
-@pytest.mark.parametrize(
-    ("section", "change", "expected"),
-    [
-        ("evaluate", {"seed": 1}, ["evaluate@digits"]),
-        ("train", {"steps": 40}, ["train", "evaluate@digits", "analyse"]),
-        # dHash keeps other images than the semantic hash, so all that follows runs.
-        ("dedupe", {"method": "dhash", "radius": 1}, ["dedupe", "preprocess", "train", "evaluate@digits", "analyse"]),
-    ],
-)
-def test_a_change_runs_what_depends_on_it_and_no_more(
-    project: Project, section: str, change: dict[str, Any], expected: list[str]
-) -> None:
-    project.set(section, **change)
-    assert project.repro()[0] == expected
+def test_a_change_runs_what_depends_on_it_and_no_more(project: Project) -> None:
+    # What depends on more is asked below, where a set of one's own changes nearly all, and a training what follows it.
+    project.set("evaluate", seed=1)
+    assert project.repro()[0] == ["evaluate@digits"]
 
 
 def test_going_back_runs_nothing(project: Project) -> None:

@@ -34,6 +34,7 @@ from support.smooth import smooth
 
 @entry
 def main():
+    home = Path.cwd()
     if sys.argv[5] == "True":
         smooth(setattr)
     images, device = Images(Path(sys.argv[1])), torch.device("cpu")
@@ -45,7 +46,7 @@ def main():
             if world()[0] == 0:
                 save(trained, params, images, Path(f"shared-{seed}"))
     threads = [thread.read_text().strip() for thread in Path("/proc/self/task").glob("*/comm")]
-    Path(f"left-{world()[0]}").write_text(" ".join(name for name in threads if "gloo" in name))
+    (home / f"left-{world()[0]}").write_text(" ".join(name for name in threads if "gloo" in name))
 main()
 """
 
