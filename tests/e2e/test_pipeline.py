@@ -15,7 +15,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from support.bucket import bucket
-from support.project import ALL, Project
+from support.project import ALL, QUICK, Project
 from support.server import WebServer, free_port
 
 
@@ -80,7 +80,7 @@ def test_nothing_is_run_twice(project: Project) -> None:
 
 def test_a_change_runs_what_depends_on_it_and_no_more(project: Project) -> None:
     # What depends on more is asked below, where a set of one's own changes nearly all, and a training what follows it.
-    project.set("evaluate", seed=1)
+    project.set("evaluate", **QUICK["evaluate"])
     assert project.repro()[0] == ["evaluate@digits"]
 
 
@@ -193,6 +193,7 @@ def test_a_folder_of_ones_own_is_packed_once_and_measured_on(project: Project) -
 
 def test_a_training_killed_by_sigkill_continues_to_the_same_bytes_in_one_run(project: Project) -> None:
     project.set("train", seed=5, steps=200)
+    project.set("evaluate", **QUICK["evaluate"])
     process = subprocess.Popen(
         ["dvc", "repro"],
         cwd=project.folder,
