@@ -174,7 +174,11 @@ def test_runs_survive_kills_of_the_server_and_of_the_database(stack: Stack, proj
     log = project.folder.parent / "repro.log"
     with log.open("wb") as out:
         work = subprocess.Popen(
-            ["dvc", "repro", "evaluate@digits"], cwd=project.folder, env=project.environment(), stdout=out, stderr=subprocess.STDOUT
+            ["dvc", "repro", "evaluate@digits"],
+            cwd=project.folder,
+            env=project.environment(),
+            stdout=out,
+            stderr=subprocess.STDOUT,
         )
     while not any("train/loss_d" in run.data.metrics for run in project.mlflow_runs("train")):
         assert work.poll() is None, log.read_text()
