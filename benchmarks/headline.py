@@ -6,8 +6,9 @@
 The folder's `headline.yaml` has a row for each discriminator, with the levers of its probe and the C that validation
 chose. Each is fitted to four fifths of the training images and judged on the others, then fitted to all of them
 and shown the test images. The controls are pixels and the network of each row as it was before training, with the same
-probe; its batch-norm statistics are of CIFAR-10's training images. `--quick` takes the first row and 5,000 training
-images: it shows that everything is in its place.
+probe; its batch-norm statistics are of CIFAR-10's training images. Where SVHN is, too (`dvc repro evaluation_sets` with
+it among `evaluate.datasets`), each is also measured there, with 100 labels a class. `--quick` takes the first row and
+5,000 training images: it shows that everything is in its place.
 """
 
 from pathlib import Path
@@ -20,12 +21,14 @@ from reporting import machine, parser, report
 
 from ganpipe.corpus.shards import Images
 from ganpipe.errors import UserError, entry
-from ganpipe.evaluation.judge import Features, Judge
+from ganpipe.evaluation.few_labels import few_labels
+from ganpipe.evaluation.judge import CHOOSING_DRAWS, Features, Judge
 from ganpipe.evaluation.l2svm import L2SVM
 from ganpipe.evaluation.params import EvaluateParams
 from ganpipe.evaluation.protocols import CHOOSING_TOLERANCE, Choice, probe
-from ganpipe.evaluation.report import initial
+from ganpipe.evaluation.report import FURTHER, initial
 from ganpipe.intervals import wilson
+from ganpipe.models.dcgan import Discriminator
 from ganpipe.models.store import load_config, load_discriminator
 from ganpipe.runtime import choose_device, keep_freed_memory
 from ganpipe.settings import Section, load_params
@@ -36,6 +39,11 @@ PUBLISHED = {  # per cent of CIFAR-10's test images, all labels (Radford et al. 
     "the paper's discriminator, 1.28 million images": 82.8,
     "Exemplar CNN": 84.3,
 }
+PUBLISHED_SVHN = {  # per cent wrong of SVHN's test images, 100 labels a class (table 2)
+    "the paper's discriminator, trained on SVHN": 22.48,
+    "the paper's network trained on the labels alone": 28.87,
+}
+LABELS, DRAWS, VALIDATION = 100, 10, 10_000  # of SVHN's protocol; the paper tests 100 draws
 SHIFT = 0.003  # of a share that another processor's rounding may make
 QUICK = 5_000
 
@@ -67,6 +75,14 @@ class Measured(NamedTuple):
     test: float
 
 
+class OnSvhn(NamedTuple):
+    """Shares told wrong of SVHN's test images, the mean over draws, with 1.96 standard errors of it."""
+
+    name: str
+    wrong: float
+    error: float
+
+
 @entry
 def main() -> None:
     """Measure and print."""
@@ -86,7 +102,12 @@ def main() -> None:
         here = next(each.test for each in found if each.name == row.name)
         if not asked.quick and abs(here - row.test) > SHIFT:
             print(f"warning: {row.name}: {here:.2%} here, but {row.test:.2%} when it was chosen")
-    report({f"{key}, {each.name}": getattr(each, key) for each in found for key in ("validation", "test")}, asked.json)
+    figures = {f"{key}, {each.name}": getattr(each, key) for each in found for key in ("validation", "test")}
+    if (svhn := Path("data/evaluation/svhn")).exists():
+        there = on_svhn(rows, asked.folder, Images(svhn), asked.quick)
+        print(f"\n{table_of_svhn(there)}")
+        figures |= {f"wrong on SVHN, {each.name}": each.wrong for each in there}
+    report(figures, asked.json)
 
 
 def read(folder: Path) -> Headline:
@@ -115,16 +136,27 @@ def judge_of(changes: dict[str, Any], labelled: Images, size: int, resize: str, 
 
 def measured(row: Row, weights: Path, labelled: Images, quick: bool) -> list[Measured]:
     """The discriminator, and what it was before training."""
+    networks, judge = loaded(row, weights, labelled, quick)
+    costs = (row.C, row.C_untrained)
+    return [
+        fitted(judge, name, judge.of_network(name, network), C)
+        for (name, network), C in zip(networks.items(), costs, strict=True)
+    ]
+
+
+def loaded(
+    row: Row, weights: Path, labelled: Images, quick: bool, **changes: Any
+) -> tuple[dict[str, Discriminator], Judge]:
+    """The discriminator, and what it was before training, and who measures both."""
     config, device = load_config(weights), choose_device()
     if config["corpus"].get("name") == labelled.manifest["name"]:
         raise UserError(f"{weights} was trained on {labelled.manifest['name']}, which a discriminator here never saw")
     network = load_discriminator(weights, device)
-    judge = judge_of(row.probe, labelled, network.table.size, config["corpus"]["resize"], quick)
-    found = [fitted(judge, row.name, judge.of_network(row.name, network), row.C)]
-    name = f"{row.name}, untrained"
+    size, resize = network.table.size, config["corpus"]["resize"]
+    judge = judge_of({**row.probe, **changes}, labelled, size, resize, quick)
     pixels = judge.pixels["train"]
     control = initial(network, judge.params.seed, len(pixels), pixels.__getitem__, device)
-    return [*found, fitted(judge, name, judge.of_network(name, control), row.C_untrained)]
+    return {row.name: network, f"{row.name}, untrained": control}, judge
 
 
 def of_pixels(headline: Headline, labelled: Images, quick: bool) -> Measured:
@@ -144,6 +176,43 @@ def fitted(judge: Judge, name: str, features: Features, C: float) -> Measured:
     return Measured(name, choice.accuracy, found.answers.accuracy)
 
 
+def on_svhn(rows: list[Row], folder: Path, svhn: Images, quick: bool) -> list[OnSvhn]:
+    """The rows and their controls by the paper's protocol of few labels."""
+    found, validation = [], {} if quick else {"validation": VALIDATION}
+    for row in rows:
+        networks, judge = loaded(row, folder / row.weights, svhn, quick, **validation)
+        found += [with_few(judge, name, judge.of_network(name, network)) for name, network in networks.items()]
+    judge = judge_of(validation, svhn, 32, "bilinear", quick)
+    return [*found, with_few(judge, "raw pixels", judge.of_pixels())]
+
+
+def with_few(judge: Judge, name: str, features: Features) -> OnSvhn:
+    """With C of draws that choose it."""
+    labels, fitting = judge.labels, judge.fitting
+    few = few_labels(
+        *(features["train"], labels["train"], fitting, features["test"], labels["test"]),
+        per_class=LABELS,
+        choosing=CHOOSING_DRAWS,
+        draws=DRAWS,
+        seed=judge.params.seed,
+        label=f"SVHN, {name}",
+        further=FURTHER,
+    ).metrics()
+    return OnSvhn(name, 1 - few["accuracy"], few["accuracy_error"])
+
+
+def table_of_svhn(found: list[OnSvhn]) -> str:
+    """In Markdown: per cent wrong, with 1.96 standard errors of the mean over the draws."""
+    rows = [["features", f"wrong on SVHN with {LABELS} labels a class"], ["---"] * 2]
+    rows += [[name, f"{wrong:.2f}"] for name, wrong in PUBLISHED_SVHN.items()]
+    rows += [[each.name, f"{100 * each.wrong:.2f} ± {100 * each.error:.2f}"] for each in found]
+    return in_markdown(rows)
+
+
+def in_markdown(rows: list[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
 def table(found: list[Measured], sizes: tuple[int, int]) -> str:
     """In Markdown: per cent with 95 % intervals, beside what is published."""
     rows = [["features", "validation", "test"], ["---"] * 3]
@@ -154,7 +223,7 @@ def table(found: list[Measured], sizes: tuple[int, int]) -> str:
             low, high = wilson(share, count)
             cells.append(f"{100 * share:.2f} ({100 * low:.1f} to {100 * high:.1f})")
         rows.append([each.name, *cells])
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return in_markdown(rows)
 
 
 if __name__ == "__main__":

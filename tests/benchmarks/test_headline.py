@@ -60,7 +60,29 @@ def test_it_measures_each_row_and_its_controls(
 
     write(project, test=figures["test, the paper's"])
     run(project, monkeypatch)
-    assert "warning" not in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "warning" not in said and "SVHN" not in said
+
+
+def test_where_svhn_is_all_are_measured_there_with_few_labels(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(headline, "LABELS", 5)
+    monkeypatch.setattr(headline, "QUICK", 1000)
+    write(project)
+    there = project / "data/evaluation/svhn"
+    there.symlink_to(project / "data/evaluation/cifar10")
+    try:
+        run(project, monkeypatch, "--quick", "--json", "found.json")
+    finally:
+        there.unlink()
+    figures = json.loads((project / "found.json").read_text())["figures"]
+    said = capsys.readouterr().out
+    for name in ("the paper's", "the paper's, untrained", "raw pixels"):
+        wrong = figures[f"wrong on SVHN, {name}"]
+        assert 0.05 < wrong < 0.5  # of digits, with five of each
+        assert f"| {name} | {100 * wrong:.2f} ± " in said
+    assert "| the paper's discriminator, trained on SVHN | 22.48 |" in said
 
 
 def test_a_discriminator_that_saw_the_images_is_none_of_these(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
