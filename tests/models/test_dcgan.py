@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -175,6 +177,15 @@ def test_weights_under_a_spectral_norm_begin_like_all_others() -> None:
     originals = [tensor for name, tensor in network.named_parameters() if name.endswith("original")]
     assert len(originals) == 7
     assert torch.cat([tensor.flatten() for tensor in originals]).std().item() == pytest.approx(0.02, rel=0.02)
+
+
+def test_a_copy_can_be_folded_and_the_network_goes_on() -> None:
+    network, images = Discriminator(3, normalisation="spectral").eval(), torch.rand(4, 3, 32, 32)
+    copied, before = copy.deepcopy(network), network(images)
+    assert torch.allclose(fold(copied)(images), before, atol=1e-6)
+    assert torch.equal(network(images), before)
+    assert torch.equal(fold(network)(images), fold(copied)(images))
+    assert type(network.convs[1]) is type(copied.convs[1]) is torch.nn.Conv2d
 
 
 def test_a_spectral_norm_starts_from_the_seed_and_from_nothing_else() -> None:

@@ -261,6 +261,10 @@ def fold(network: N) -> N:
     """Put plain weights in the place of spectrally normalised ones: what inference uses, and what is saved."""
     for module in network.modules():
         if parametrize.is_parametrized(module):
+            # Deep copies, as averaged networks are, share a class with what they were copied from; what is removed
+            # next is a property of that class.
+            shared = type(module)
+            module.__class__ = type(shared.__name__, shared.__bases__, dict(shared.__dict__))
             parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
     return network
 
