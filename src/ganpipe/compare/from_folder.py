@@ -74,12 +74,13 @@ class Folder:
 
     def all_remarks(self) -> list[str]:
         """Those of files together, so that a folder without its data gets one sentence."""
-        told = list(self.remarks)
+        sentences = list(self.remarks)
         if self._missing:
-            told.append(f"Not here, `dvc pull` may bring it: {', '.join(self._missing)}.")
+            sentences.append(f"Not here, `dvc pull` may bring it: {', '.join(self._missing)}.")
         if self._others:
-            told.append(f"Not what dvc.lock names, and left out, `dvc repro` renews it: {', '.join(self._others)}.")
-        return told
+            left_out = ", ".join(self._others)
+            sentences.append(f"Not what dvc.lock names, and left out, `dvc repro` renews it: {left_out}.")
+        return sentences
 
 
 def read(given: str) -> Compared:
