@@ -28,8 +28,6 @@ from ganpipe.errors import UserError, entry
 WORKPLACE = Path(".dvc/tmp/exps/ci")
 BASE, NEW = "base", "new"  # the copies, by the names that the report has for them
 NOWHERE = "error.dvc.org/missing-files"  # what DVC says of data that it can neither find nor pull
-
-
 EMPTY = "empty"  # a remote of the copies, where the project has none
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+from boto3.exceptions import Boto3Error  # no kin of botocore's; an upload raises it
 from botocore.exceptions import BotoCoreError, ClientError
 
 
@@ -41,7 +42,7 @@ def load(store: Any, bucket: str, folder: Path) -> int:
     """Bring the bucket what it lacks of a folder; how many objects were copied."""
     make(store, bucket)
     there = {found["Key"]: found["Size"] for found in _objects(store, bucket)}
-    wanted = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.endswith(".part")]
+    wanted = [path for path in sorted(folder.rglob("*")) if path.is_file() and not _is_draft(path)]
     missing = [path for path in wanted if there.get(path.relative_to(folder).as_posix()) != path.stat().st_size]
     for path in missing:
         store.upload_file(str(path), bucket, path.relative_to(folder).as_posix())
@@ -52,6 +53,11 @@ def _objects(store: Any, bucket: str) -> Iterator[dict[str, Any]]:
     """What S3 tells of each."""
     for page in store.get_paginator("list_objects_v2").paginate(Bucket=bucket):
         yield from (found for found in page.get("Contents", ()) if not found["Key"].endswith("/"))  # a store's folders
+
+
+def _is_draft(path: Path) -> bool:
+    """Whether `save` was killed while it wrote it; an object may be called `x.part`, too."""
+    return path.name.startswith(".") and path.name.endswith(".part")
 
 
 def _path(folder: Path, key: str) -> Path:
@@ -67,10 +73,12 @@ def main() -> None:
     verbs = {"make": make, "save": save, "load": load}
     if len(sys.argv) < 2 or sys.argv[1] not in verbs or len(sys.argv) != (2 if sys.argv[1] == "make" else 3):
         sys.exit("usage: python bucket.py make | save FOLDER | load FOLDER")
-    verb, bucket, folders = sys.argv[1], os.environ["BUCKET"], [Path(name) for name in sys.argv[2:]]
+    verb, bucket, folders = sys.argv[1], os.environ.get("BUCKET"), [Path(name) for name in sys.argv[2:]]
+    if not bucket:
+        sys.exit("error: BUCKET is not set: it names the bucket")
     try:
         count = verbs[verb](boto3.client("s3"), bucket, *folders)  # type: ignore[operator]
-    except (BotoCoreError, ClientError, OSError, ValueError) as error:
+    except (BotoCoreError, Boto3Error, ClientError, OSError, ValueError) as error:
         sys.exit(f"error: {verb} of the bucket {bucket}: {error}")
     if count is not None:
         print(f"{verb}: {count} objects")

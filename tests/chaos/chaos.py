@@ -11,6 +11,7 @@ that a `dvc status` without DVC's memory of dates names it.
 """
 
 import argparse
+import atexit
 import random
 import re
 import shutil
@@ -29,6 +30,7 @@ if __name__ == "__main__":
 from chaos import hazards
 from chaos.ground import TRACED, Done, Ground, advice, tracked, zoo
 from chaos.origin import serving
+from support.project import ALL
 
 UNSHARED = "`unshare --map-root-user --mount python tests/chaos/chaos.py`"
 UNREAD = re.compile(r"(plots|metrics)/.*|.*\.(png|gif|html)")  # outputs that no stage reads
@@ -64,18 +66,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=50, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="of what happens, and when (default: %(default)s)")
     parser.add_argument("--keep", action="store_true", help="leave the folder, and the project as a violation left it")
-    parser.add_argument("--until", help="the last stage that is run (default: all)")
+    parser.add_argument("--until", choices=ALL, metavar="STAGE", help="the last stage that is run (default: all)")
     parser.add_argument("--only", nargs="+", choices=HAZARDS, help="these hazards only")
     parser.add_argument("--first", type=int, default=0, help="number of the first round (default: %(default)s)")
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # servers and mounts go first
     root = Path(tempfile.mkdtemp(prefix="ganpipe-chaos-"))
+    if not asked.keep:
+        atexit.register(shutil.rmtree, root, ignore_errors=True)  # however it ends
     chosen = {name: HAZARDS[name] for name in asked.only or HAZARDS}
     if "disk" in chosen and not hazards.can_mount(root):
         print(f"nothing may be mounted here, so no disk is filled: {UNSHARED} may be allowed to")
         del chosen["disk"]
         if not chosen:
-            root.rmdir()
             sys.exit(1)
     ended: list[Ended] = []
     with serving(zoo()) as origin:
@@ -93,8 +96,6 @@ def main() -> None:
             if asked.keep and ended[-1].violations:
                 shutil.copytree(ground.folder, root / f"round-{number}", symlinks=True)
     print(table(ended))
-    if not asked.keep:
-        shutil.rmtree(root)
     if any(each.violations for each in ended):
         sys.exit(1)
 

@@ -1,10 +1,12 @@
 """A few rounds of a hostile day, so that the script stays alive, and what it judges by."""
 
+import os
 import random
 import re
 import sqlite3
 import subprocess
 import sys
+import time
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
@@ -28,6 +30,22 @@ def test_three_rounds_end_as_undisturbed_or_in_a_sentence() -> None:
     assert "VIOLATION" not in done.stdout
     harmed = re.search(r"^all +(\d+)", done.stdout, re.MULTILINE)
     assert harmed is not None and int(harmed[1]) == 3, done.stdout
+
+
+def test_a_stage_that_there_is_not_is_named_before_anything_runs() -> None:
+    command = [sys.executable, str(SCRIPT), "--rounds", "0", "--until", "trian", "--only", "network"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "invalid choice: 'trian'" in done.stderr
+
+
+def test_what_is_ended_early_leaves_no_folder(tmp_path: Path) -> None:
+    command = [sys.executable, str(SCRIPT), "--rounds", "1", "--until", "download", "--only", "network"]
+    with subprocess.Popen(command, env={**os.environ, "TMPDIR": str(tmp_path)}) as process:
+        while process.poll() is None and not list(tmp_path.glob("ganpipe-chaos-*/project")):
+            time.sleep(0.05)
+        process.terminate()
+    assert process.returncode == 143
+    assert not list(tmp_path.iterdir())
 
 
 def test_fifty_rounds_have_every_hazard_and_every_kind_of_file() -> None:

@@ -292,6 +292,11 @@ def test_the_table_goes_to_a_file(project: Path, capsys: pytest.CaptureFixture[s
         ([".", "./"], {}, ". and ./ are the same training, files in .: name another one"),
         (["width 8", "evaluate@svhn"], {}, "width 8 and evaluate@svhn are the same training, run "),
         ([".", "width 8"], {"html": Path("folder")}, "--html is folder, a folder: name a file"),
+        (
+            [".", "width 8"],
+            {"html": Path("-"), "table": "x"},
+            "--html is -, but a page is no text to print: name a file",
+        ),
         ([".", "width 8"], {"table": "folder"}, "--markdown is folder, a folder: name a file"),
         ([".", "width 8"], {"html": Path("x"), "table": "./x"}, "--html and --markdown are both x: name two files"),
     ],

@@ -1,5 +1,6 @@
 """Copies of the tracking server's bucket, on moto's S3."""
 
+import json
 import os
 import subprocess
 import sys
@@ -56,6 +57,14 @@ def test_a_copy_follows_the_bucket_and_fills_another(store: Any, tmp_path: Path)
     assert bodies == {"1/a/model": b"1/a/m0del", "1/a/picture.png": b"1/a/picture.png"}
 
 
+def test_an_object_that_is_called_like_a_part_comes_back(store: Any, tmp_path: Path) -> None:
+    store.create_bucket(Bucket="parts")
+    store.put_object(Bucket="parts", Key="1/a/model.part", Body=b"whole")
+    run("save", str(tmp_path), name="parts")
+    assert "load: 1 objects" in run("load", str(tmp_path), name="back")
+    assert store.get_object(Bucket="back", Key="1/a/model.part")["Body"].read() == b"whole"
+
+
 def test_a_key_that_leads_out_of_the_folder_is_refused(store: Any, tmp_path: Path) -> None:
     store.create_bucket(Bucket="hostile")
     store.put_object(Bucket="hostile", Key="../../out", Body=b"x")
@@ -67,3 +76,13 @@ def test_mistakes_get_a_sentence(tmp_path: Path) -> None:
     assert "usage" in run("copy", code=1)
     nowhere = {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1", "AWS_ENDPOINT_URL": "", "AWS_MAX_ATTEMPTS": "1"}
     assert "error: save of the bucket here" in run("save", str(tmp_path), code=1, **nowhere)
+    assert "BUCKET is not set" in run("make", name="", code=1)
+
+
+def test_what_the_store_does_not_take_is_a_sentence(store: Any, tmp_path: Path) -> None:
+    store.create_bucket(Bucket="closed")
+    everything = {"Principal": "*", "Resource": "arn:aws:s3:::closed/*"}
+    rule = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:PutObject", **everything}]}
+    store.put_bucket_policy(Bucket="closed", Policy=json.dumps(rule))
+    (tmp_path / "file").touch()
+    assert "error: load of the bucket closed" in run("load", str(tmp_path), name="closed", code=1)

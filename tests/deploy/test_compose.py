@@ -37,6 +37,13 @@ def test_every_port_is_on_loopback_unless_told_otherwise() -> None:
     assert {"-ip.bind=127.0.0.1", "-s3.ip.bind=0.0.0.0"} <= set(SERVICES["store"]["command"])
 
 
+def test_by_default_it_answers_to_loopback_at_the_port_that_is_shown() -> None:
+    hosts = SERVICES["mlflow"]["environment"]["MLFLOW_SERVER_ALLOWED_HOSTS"]
+    for port in ("5000", "5001"):
+        inner = hosts.replace("${PORT:-5000}", port)  # as Compose fills it in, from within
+        assert VARIABLE.sub(r"\1", inner) == f"localhost:{port},127.0.0.1:{port}"
+
+
 def test_every_secret_comes_from_a_file_that_git_does_not_have() -> None:
     used = {name for service in SERVICES.values() for name in service["secrets"]}
     assert used == set(COMPOSE["secrets"])

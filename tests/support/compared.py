@@ -63,7 +63,9 @@ def write_folder(folder: Path, accuracy: float = 0.9, **changed: Any) -> dict[st
         "metrics/preprocess.json": json.dumps({"images": 1168, "side": 32}),
         "metrics/train.json": json.dumps({"step": 30, "loss_d": 0.6, "loss_g": 1.2}),
         "plots/train.csv": "step,loss_d,loss_g,loss_rotation\n10,1.2,0.7,\n20,0.8,,\n30,0.6,1.2,\n",
-        "metrics/evaluate/digits.json": json.dumps({**accuracies(accuracy, 360), "trained_on_this_set": True}),
+        "metrics/evaluate/digits.json": json.dumps(
+            {**accuracies(accuracy, 360), "trained_on_this_set": True, "seed": 0, "seed_of_training": 0}
+        ),
         "plots/evaluate/digits/classes.csv": "class,accuracy,low,high\n0,0.97,0.85,0.99\n1,1.0,0.9,1.0\n",
         "plots/evaluate/digits/steps.csv": "step,accuracy_validation\n15,0.8\n30,0.9\n",
     }

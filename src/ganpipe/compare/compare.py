@@ -33,9 +33,11 @@ def compare(names: Sequence[str], html: Path, table: str = STANDARD_OUTPUT) -> N
         raise UserError(
             f"{'one run is' if len(names) == 1 else f'{len(names)} runs are'} named: compare takes 2 to {len(LETTERS)}"
         )
-    for option, path in (("--html", html), ("--markdown", Path(table))):
-        if str(path) != STANDARD_OUTPUT:
-            files.refuse_unwritable(option, path)
+    if str(html) == STANDARD_OUTPUT:
+        raise UserError(f"--html is {html}, but a page is no text to print: name a file")
+    files.refuse_unwritable("--html", html)
+    if table != STANDARD_OUTPUT:
+        files.refuse_unwritable("--markdown", Path(table))
     if html.absolute() == Path(table).absolute():
         raise UserError(f"--html and --markdown are both {html}: name two files")
     runs = _read(names)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 Curve = list[tuple[int, float]]  # steps, ascending, and values, which may be no numbers (NaN)
-SETTINGS = "evaluate"  # the section that a set's measurement has beside the training's own
+EVALUATE = "evaluate"  # the stage that measures a set, and its section
 STAGES = ("download", "dedupe", "preprocess")  # whose figures are counts
 
 

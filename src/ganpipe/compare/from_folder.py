@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from ganpipe.compare.compared import SETTINGS, STAGES, Compared, Curve, Sample, quoted, text
+from ganpipe.compare.compared import EVALUATE, STAGES, Compared, Curve, Sample, quoted, text
 from ganpipe.corpus.shards import Images
 from ganpipe.errors import UserError
 from ganpipe.tracking import provenance, told
@@ -37,12 +37,12 @@ class Folder:
             self.sections = {
                 name.partition("@")[0]: dict(entry["params"]["params.yaml"])
                 for name, entry in held.items()
-                if name.partition("@")[0] in (*STAGES, "train", SETTINGS)
+                if name.partition("@")[0] in (*STAGES, "train", EVALUATE)
             }
             self.evaluations = {
-                name.partition("@")[2]: dict(entry["params"]["params.yaml"][SETTINGS])
+                name.partition("@")[2]: dict(entry["params"]["params.yaml"][EVALUATE])
                 for name, entry in held.items()
-                if name.startswith(f"{SETTINGS}@")
+                if name.startswith(f"{EVALUATE}@")
             }
             self._made = {out["path"]: out.get("md5") for entry in held.values() for out in entry.get("outs", [])}
             self._read = {
@@ -74,12 +74,13 @@ class Folder:
 
     def all_remarks(self) -> list[str]:
         """Those of files together, so that a folder without its data gets one sentence."""
-        told = list(self.remarks)
+        sentences = list(self.remarks)
         if self._missing:
-            told.append(f"Not here, `dvc pull` may bring it: {', '.join(self._missing)}.")
+            sentences.append(f"Not here, `dvc pull` may bring it: {', '.join(self._missing)}.")
         if self._others:
-            told.append(f"Not what dvc.lock names, and left out, `dvc repro` renews it: {', '.join(self._others)}.")
-        return told
+            left_out = ", ".join(self._others)
+            sentences.append(f"Not what dvc.lock names, and left out, `dvc repro` renews it: {left_out}.")
+        return sentences
 
 
 def read(given: str) -> Compared:
@@ -93,7 +94,7 @@ def read(given: str) -> Compared:
 
 
 def _read(here: Folder, given: str) -> Compared:
-    sections = {name: held.get(name) for name, held in here.sections.items() if name != SETTINGS}
+    sections = {name: held.get(name) for name, held in here.sections.items() if name != EVALUATE}
     for stage in (*STAGES, "train"):
         for made_anew in here.stale(stage):
             here.remarks.append(
@@ -112,7 +113,7 @@ def _read(here: Folder, given: str) -> Compared:
             continue
         found, ways = _evaluation(here, labelled)
         if found:
-            evaluations[labelled] = {name: text(value) for name, value in flat({SETTINGS: settings}).items()}
+            evaluations[labelled] = {name: text(value) for name, value in flat({EVALUATE: settings}).items()}
             figures |= {f"{labelled}/{name}": value for name, value in found.items()}
             curves |= {f"{labelled}/{name}": curve for name, curve in ways.items()}
     folders = [told.PROCESSED, *(told.EVALUATION / labelled for labelled in evaluations)]
@@ -144,7 +145,7 @@ def _is_of_this(here: Folder, labelled: str, settings: dict[str, Any]) -> bool:
         weights = quoted(str(settings["weights"]))
         here.remarks.append(f"{quoted(labelled)} was measured with the weights in {weights}, and is left out.")
         return False
-    if told.GAN.as_posix() in here.stale(f"{SETTINGS}@{labelled}"):
+    if told.GAN.as_posix() in here.stale(f"{EVALUATE}@{labelled}"):
         here.remarks.append(f"{quoted(labelled)} was measured before the model was made anew, and is left out.")
         return False
     return True
@@ -155,7 +156,7 @@ def _evaluation(here: Folder, labelled: str) -> tuple[dict[str, float], dict[str
     path = here.here(told.METRICS / "evaluate" / f"{labelled}.json")
     if path is None:
         return {}, {}
-    figures, curves = _figures(path), {}
+    figures, curves = {name: value for name, value in _figures(path).items() if name not in told.SETTINGS}, {}
     if classes := here.here(told.PLOTS / "evaluate" / labelled / "classes.csv"):
         kind = "class" if "accuracy" in figures else "class_validation"
         with _reading(classes):

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ganpipe.compare.compared import SETTINGS, STAGES, Compared, Curve, Sample, quoted, text
+from ganpipe.compare.compared import EVALUATE, STAGES, Compared, Curve, Sample, quoted, text
 from ganpipe.errors import UserError
 from ganpipe.tracking.current import PARENT
 from ganpipe.tracking.registry import BEST
@@ -102,7 +102,7 @@ class Store:
             + (" and changes" if tags.get("git.dirty") == "true" else ""),
             status="" if info.status == "FINISHED" else info.status.lower(),
             parameters={
-                name: text(value) for name, value in run.data.params.items() if not name.startswith(f"{SETTINGS}.")
+                name: text(value) for name, value in run.data.params.items() if not name.startswith(f"{EVALUATE}.")
             },
             evaluations={labelled: _settings(each) for labelled, each in evaluations.items()},
             data={folder: digest for folder, digest in data.items() if digest},
@@ -288,4 +288,4 @@ def _sets(metrics: dict[str, float]) -> set[str]:
 
 
 def _settings(evaluation: Any) -> dict[str, str | None]:
-    return {name: text(value) for name, value in evaluation.data.params.items() if name.startswith(f"{SETTINGS}.")}
+    return {name: text(value) for name, value in evaluation.data.params.items() if name.startswith(f"{EVALUATE}.")}
