@@ -94,5 +94,6 @@ ci-experiment: setup  ## Run again what this commit changed against BASE (main),
 ci-comment:  ## Put report.md on the pull request that a CI job is of
 	@$(PYTHON) ci/comment.py
 
-clean:  ## Remove unfinished work and downloads (results and tracked runs stay)
-	rm -rf .ckpt coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean:  ## Remove unfinished work and downloads (results, tracked runs and what MLflow has not been told yet stay)
+	@[ ! -d .ckpt ] || find .ckpt -mindepth 1 -maxdepth 1 ! -name tracking -exec rm -rf {} +
+	rm -rf coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis

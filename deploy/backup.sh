@@ -4,6 +4,9 @@
 # In: what common.sh takes. Secrets: database_password. A dump is there whole or not at all.
 set -eu
 folder=$1 keep=$2
+case $keep in
+'' | *[!0-9]* | 0*) echo "KEEP is $keep: it is how many dumps stay, the new one among them, from 1" >&2 && exit 1 ;;
+esac
 . "$(dirname "$0")/common.sh"
 trap 'rm -rf "$private"' EXIT
 dump=$folder/mlflow-$(date -u +%Y%m%dT%H%M%SZ).dump

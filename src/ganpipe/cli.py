@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import socket
 import sys
 from pathlib import Path
@@ -343,7 +344,8 @@ def _dedupe(arguments: argparse.Namespace) -> None:
         left_out = alone.write_list(arguments.delete_list, found)
         going = int((~found.clusters.kept).sum())
         print(
-            f"{arguments.delete_list}: the files that may go (xargs -d '\\n' rm -- < {arguments.delete_list})"
+            f"{arguments.delete_list}: the files that may go "
+            f"(xargs -d '\\n' rm -- < {shlex.quote(str(arguments.delete_list))})"
             if going
             else f"{arguments.delete_list}: empty, for no file may go"
         )
