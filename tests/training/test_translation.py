@@ -13,7 +13,7 @@ from ganpipe.corpus.shards import Images, write_pixels
 from ganpipe.errors import UserError
 from ganpipe.models.networks import make
 from ganpipe.models.norm import freeze_statistics
-from ganpipe.models.pixels import from_network, to_network
+from ganpipe.models.pixels import from_network, pair, to_network
 from ganpipe.models.store import load, load_translator
 from ganpipe.models.unet import translate
 from ganpipe.runtime import mix_seed
@@ -124,7 +124,7 @@ def test_both_losses_are_the_papers(pairs: Images) -> None:
 def test_what_is_shown_is_of_pairs_that_are_held_out(pairs: Images) -> None:
     params = translate_params()
     game = Translation(params, pairs, CPU, torch.float32)
-    wanted, given = to_network(torch.from_numpy(pairs.pixels(pairs.rows("val")))).split(3, dim=1)
+    given, wanted = pair(to_network(torch.from_numpy(pairs.pixels(pairs.rows("val")))), "BtoA")
     drawn = game.draw()
     assert torch.equal(drawn, translate(game.generator, given, "image", True, mix_seed(params.seed, DROPOUT)))
     tiles = np.asarray(game.picture(drawn))[1:129, 1:].reshape(128, 6, 129, 3)[:, :, :128].swapaxes(0, 1)
@@ -137,10 +137,10 @@ def test_statistics_are_of_the_training_pairs_without_dropout(pairs: Images) -> 
     game = Translation(translate_params(), pairs, CPU, torch.float32)
     g, d = copy.deepcopy((game.generator, game.update.discriminator))
     game.freeze(game.update.networks)
-    wanted, given = to_network(torch.from_numpy(pairs.pixels(pairs.rows("train")))).split(3, dim=1)
+    given, wanted = pair(to_network(torch.from_numpy(pairs.pixels(pairs.rows("train")))), "BtoA")
     g.dropout = False
-    freeze_statistics(g, given.split(2))
-    freeze_statistics(d, zip(given.split(2), wanted.split(2), strict=True))
+    freeze_statistics(g, torch.split(given, 2))
+    freeze_statistics(d, zip(torch.split(given, 2), torch.split(wanted, 2), strict=True))
     for mine, theirs in ((game.generator, g), (game.update.discriminator, d)):
         for name, tensor in mine.state_dict().items():
             torch.testing.assert_close(tensor, theirs.state_dict()[name])
