@@ -1,17 +1,25 @@
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from ganpipe import files
 from ganpipe.analysis.of_numbers import kolmogorov_smirnov, moments
 from ganpipe.analysis.params import NumbersParams
 from ganpipe.analysis.report import analyse
+from ganpipe.analysis.samples import noise
 from ganpipe.corpus.catalogue import find
 from ganpipe.corpus.download import download_entry
 from ganpipe.corpus.shards import Images
 from ganpipe.errors import UserError
+from ganpipe.histogram import histogram
+from ganpipe.models.mlp import PerceptronGenerator
+from ganpipe.models.networks import GENERATOR
+from ganpipe.models.store import load, load_config
+from ganpipe.runtime import mix_seed
 from ganpipe.training.loop import train
 from ganpipe.training.results import save
 from support.settings import study_params
@@ -20,12 +28,21 @@ CPU = torch.device("cpu")
 PARAMS = NumbersParams(kind="numbers", samples=5000, average=True, seed=0)
 
 
-@pytest.fixture
-def weights() -> Path:
-    download_entry(find("gaussian"), Path("raw"))
-    params = study_params("gaussian", steps=2)
-    save(train(params, Images(Path("raw")), CPU), params, Images(Path("raw")), Path("gan"))
-    return Path("gan")
+@pytest.fixture(scope="module")
+def numbers(tmp_path_factory: pytest.TempPathFactory) -> Images:
+    folder = tmp_path_factory.mktemp("numbers") / "raw"
+    download_entry(find("gaussian"), folder)
+    return Images(folder)
+
+
+@pytest.fixture(scope="module")
+def weights(numbers: Images, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("gan")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        params = study_params("gaussian", steps=2)
+        save(train(params, numbers, CPU), params, numbers, folder / "gan")
+    return folder / "gan"
 
 
 def test_moments_are_those_of_known_distributions() -> None:
@@ -44,14 +61,29 @@ def test_the_distance_is_scipys() -> None:
     assert kolmogorov_smirnov(np.full(10, math.inf), 4, 1.25) == 1
 
 
-def test_the_averaged_generator_is_measured_against_the_corpus_own_distribution(weights: Path) -> None:
-    found = analyse(PARAMS, weights, Images(Path("raw")), Path("none"), CPU)
+def test_the_averaged_generator_is_measured_against_the_corpus_own_distribution(weights: Path, numbers: Images) -> None:
+    found = analyse(PARAMS, weights, numbers, Path("none"), CPU)
     assert (found.metrics["mean_wanted"], found.metrics["deviation_wanted"]) == (4.0, 1.25)
     assert set(found.pictures) == {"histogram"}
-    again = analyse(PARAMS, weights, Images(Path("raw")), Path("none"), CPU)
+    again = analyse(PARAMS, weights, numbers, Path("none"), CPU)
     assert again.metrics == found.metrics
     plain = PARAMS.model_copy(update={"average": False})
-    assert analyse(plain, weights, Images(Path("raw")), Path("none"), CPU).metrics["ks"] != found.metrics["ks"]
+    assert analyse(plain, weights, numbers, Path("none"), CPU).metrics["ks"] != found.metrics["ks"]
+
+
+@pytest.mark.parametrize("distribution", ["uniform", "normal"])
+def test_numbers_are_made_of_noise_as_in_training(distribution: str, weights: Path, numbers: Images) -> None:
+    shutil.copytree(weights, "gan")
+    config = load_config(weights)
+    files.write_json(Path("gan/config.json"), {**config, "train": {**config["train"], "noise": distribution}})
+    found = analyse(PARAMS.model_copy(update={"seed": 7}), Path("gan"), numbers, Path("none"), CPU)
+    generator = load(weights, GENERATOR, CPU, average=True)
+    assert isinstance(generator, PerceptronGenerator)
+    with torch.no_grad():
+        made = generator(noise(5000, generator.latent, distribution, mix_seed(7))).double().flatten().numpy()
+    assert found.metrics["mean"] == pytest.approx(made.mean())
+    picture = histogram(made, numbers.pixels(numbers.rows("train")).flatten())
+    np.testing.assert_array_equal(found.pictures["histogram"], picture)
 
 
 def test_images_are_no_numbers(weights: Path, corpus: Images) -> None:

@@ -170,6 +170,19 @@ def test_so_many_are_drawn_to_be_held_out(count: int) -> None:
     assert ("held_out" in found.splits) == (count > 0)
 
 
+def test_faces_of_one_image_are_on_one_side() -> None:
+    images, drawn = with_faces(), set()
+    for seed in (0, 2, 8):
+        params = preprocess_params(side=8, crop="faces", smallest_face=1, held_out=1, seed=seed)
+        figures = preprocess(params, images, np.arange(4), Path(f"out-{seed}"))
+        found = Images(Path(f"out-{seed}"))
+        shown, held = origin(found, "train"), origin(found, "held_out")
+        assert figures == {"images": len(shown), "side": 8, "held_out": len(held)}
+        assert len(set(held)) == 1 and not {*held} & {*shown}
+        drawn |= {*held}
+    assert drawn == {0, 2, 3}  # each that shows faces
+
+
 def test_splits_of_the_set_are_held_out_in_their_order() -> None:
     found = made(labelled(), held_out=["val", "test"])
     assert origin(found, "val") == list(range(20, 26))
@@ -177,6 +190,8 @@ def test_splits_of_the_set_are_held_out_in_their_order() -> None:
     assert list(found.splits) == ["train", "val", "test"]
     with pytest.raises(UserError, match="names valid, but the splits to hold out are val, test"):
         made(Images(Path("labelled-pixels")), held_out=["valid"])
+    with pytest.raises(UserError, match="names train, but the splits to hold out are val, test"):
+        made(Images(Path("labelled-pixels")), held_out=["train"])
 
 
 def test_something_is_left_to_train_on() -> None:

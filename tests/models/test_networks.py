@@ -1,3 +1,4 @@
+import math
 from typing import Any, cast
 
 import numpy as np
@@ -43,3 +44,13 @@ def test_the_other_player_is_told_by_its_name() -> None:
     assert type(make(DISCRIMINATOR, {"width": 2, "architecture": "patch"})).__name__ == "PatchDiscriminator"
     with pytest.raises(ValueError, match="no network is called vqgan"):
         make(GENERATOR, {"width": 2, "architecture": "vqgan"})
+
+
+@pytest.mark.parametrize("name", [GENERATOR, DISCRIMINATOR])
+def test_both_fully_connected_players_start_as_their_paper_says(name: str) -> None:
+    shape = {"width": 64, "latent": 16} if name == GENERATOR else {"width": 64}
+    network = make(name, {**shape, "architecture": "mlp28"})
+    initialise(network, torch.Generator().manual_seed(0))
+    for weight in (parameter for parameter in network.parameters() if parameter.dim() == 2):
+        limit = math.sqrt(6 / sum(weight.shape))  # Glorot and Bengio 2010, equation 16
+        assert 0.9 * limit < float(weight.detach().abs().max()) <= limit

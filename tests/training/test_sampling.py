@@ -1,5 +1,6 @@
 """Noise to samples of other kinds than colour images: numbers, and grey images of fully connected networks."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,17 @@ from ganpipe.corpus.catalogue import find
 from ganpipe.corpus.download import download_entry
 from ganpipe.corpus.shards import Images
 from ganpipe.errors import UserError
+from ganpipe.histogram import histogram
+from ganpipe.models.norm import freeze_statistics
+from ganpipe.models.pixels import to_network
 from ganpipe.models.store import load, load_discriminator, load_generator, load_translator
+from ganpipe.training import sampling
+from ganpipe.training.batches import FREEZING, Batches, noise
 from ganpipe.training.loop import Trained, train
 from ganpipe.training.params import TrainParams
 from ganpipe.training.results import save
-from ganpipe.training.sampling import Sampling
-from support.settings import digits_corpus, study_params
+from ganpipe.training.sampling import Sampling, SamplingStep, build
+from support.settings import digits_corpus, study_params, train_params
 
 CPU = torch.device("cpu")
 
@@ -97,6 +103,53 @@ def test_what_does_not_fit_is_told(numbers: Images, grey: Images, corpus: Images
     colour = digits_corpus(Path("colour"), 20, side=28)
     with pytest.raises(UserError, match="mlp28 takes images of 1 channels, not 3: set preprocess.grey to true"):
         Sampling(study_params("mnist-zero"), colour, CPU, torch.float32)
+
+
+def test_numbers_are_told_by_their_moments_and_drawn_as_bars(numbers: Images) -> None:
+    game = Sampling(study_params("gaussian"), numbers, CPU, torch.float32)
+    drawn = torch.tensor([[1.0], [3.0], [8.0]])
+    assert game.vitals(drawn) == pytest.approx({"sample_mean": 4, "sample_deviation": 13**0.5})
+    real = numbers.pixels(numbers.rows("train")[:4096]).flatten()
+    np.testing.assert_array_equal(game.picture(drawn), histogram(drawn.flatten().numpy(), real))
+
+
+def test_images_are_told_by_their_distance_against_real_ones(grey: Images) -> None:
+    game = Sampling(study_params("mnist-zero"), grey, CPU, torch.float32)
+    assert game.vitals(game.real)["sample_distance"] == pytest.approx(1)
+    assert game.vitals(game.real / 2)["sample_distance"] == pytest.approx(0.5)
+
+
+def test_statistics_are_of_noise_and_of_the_training_images_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampling, "GENERATOR_BATCHES", 3)  # fewer are enough to tell
+    images, params = digits_corpus(tmp_path, 60, held_out=20), train_params()
+    game = Sampling(params, images, CPU, torch.float32)
+    g, d = copy.deepcopy((game.generator, game.update.discriminator))
+    game.freeze(game.update.networks)
+    freeze_statistics(g, (noise(128, 8, "uniform", params.seed, FREEZING, number) for number in range(3)))
+    freeze_statistics(d, [to_network(torch.from_numpy(images.pixels(np.arange(40))))])
+    for mine, theirs in ((game.generator, g), (game.update.discriminator, d)):
+        for name, tensor in mine.state_dict().items():
+            torch.testing.assert_close(tensor, theirs.state_dict()[name])
+
+
+def test_each_player_has_its_own_width() -> None:
+    generator, discriminator = build(train_params(width=2, generator_width=3), CPU)
+    assert (generator.width, discriminator.width) == (3, 2)
+
+
+def test_each_step_and_each_process_drops_others(grey: Images, monkeypatch: pytest.MonkeyPatch) -> None:
+    params = study_params("mnist-zero", schedule="constant")
+    batch = Batches(grey, params, CPU)(0)
+
+    def loss(step: int) -> float:
+        return float(SamplingStep(params, *build(params, CPU), torch.float32)(step, batch)["loss_g"])
+
+    found = [loss(0), loss(2)]
+    assert loss(0) == found[0]
+    monkeypatch.setattr("ganpipe.training.step.world", lambda: (1, 2))
+    assert len({*found, loss(0)}) == 3
 
 
 def test_held_out_images_are_never_shown(tmp_path: Path) -> None:

@@ -12,11 +12,16 @@ from torch.nn import functional as F
 from ganpipe.corpus.shards import Images, write_pixels
 from ganpipe.errors import UserError
 from ganpipe.models.networks import make
+from ganpipe.models.norm import freeze_statistics
+from ganpipe.models.pixels import from_network, pair, to_network
 from ganpipe.models.store import load, load_translator
+from ganpipe.models.unet import translate
+from ganpipe.runtime import mix_seed
+from ganpipe.training.batches import DROPOUT
 from ganpipe.training.loop import Trained, train
 from ganpipe.training.params import Training, TranslateParams
 from ganpipe.training.results import save
-from ganpipe.training.translation import PairBatches, Translation, TranslationStep, build
+from ganpipe.training.translation import PairBatches, Translation, TranslationStep, _crop, build
 from support.settings import translate_params
 
 CPU = torch.device("cpu")
@@ -78,6 +83,13 @@ def test_half_of_them_are_mirrored_and_crops_lie_everywhere(pairs: Images) -> No
     assert all((only(step).given[:, 1, 64, 100] > only(step).given[:, 1, 64, 20]).all() for step in range(10))
 
 
+@pytest.mark.parametrize(("draws", "top", "left"), [((0, 0), 0, 0), ((0.99, 0.1), 15, 1), ((0.1, 0.99), 1, 15)])
+def test_a_crop_may_lie_at_every_edge(draws: tuple[float, float], top: int, left: int) -> None:
+    one = torch.arange(143 * 143).view(1, 143, 143)
+    cropped = _crop(one, [*draws, 0.9], 128, flip=True)
+    assert torch.equal(cropped, one[:, top : top + 128, left : left + 128])
+
+
 def test_batches_are_functions_of_seed_and_step(pairs: Images) -> None:
     one, other = batches(pairs), batches(pairs)
     expected = [one(step) for step in range(6)]
@@ -92,7 +104,7 @@ def test_only_training_pairs_are_shown(pairs: Images) -> None:
 
 
 def test_both_losses_are_the_papers(pairs: Images) -> None:
-    update, batch = made(updates="simultaneous"), batches(pairs)(0)
+    update, batch = made(updates="simultaneous", gan=2, l1=50), batches(pairs)(0)
     g, d = copy.deepcopy((update.generator, update.discriminator))
     g.dropout = update.generator.dropout = False
     seen = update(0, batch)
@@ -104,9 +116,34 @@ def test_both_losses_are_the_papers(pairs: Images) -> None:
     # G meets the D of after its update.
     loss_g = F.softplus(-update.discriminator(batch.given, fake)).mean()
     torch.testing.assert_close(seen["loss_g"], loss_g.detach())
-    total = loss_g + 100 * away
+    total = 2 * loss_g + 50 * away
     norm = torch.nn.utils.get_total_norm(torch.autograd.grad(total, list(g.parameters())))
     torch.testing.assert_close(seen["gradient_g"], norm)
+
+
+def test_what_is_shown_is_of_pairs_that_are_held_out(pairs: Images) -> None:
+    params = translate_params()
+    game = Translation(params, pairs, CPU, torch.float32)
+    given, wanted = pair(to_network(torch.from_numpy(pairs.pixels(pairs.rows("val")))), "BtoA")
+    drawn = game.draw()
+    assert torch.equal(drawn, translate(game.generator, given, "image", True, mix_seed(params.seed, DROPOUT)))
+    tiles = np.asarray(game.picture(drawn))[1:129, 1:].reshape(128, 6, 129, 3)[:, :, :128].swapaxes(0, 1)
+    expected = [from_network(images) for images in (given, drawn, wanted)]
+    np.testing.assert_array_equal(tiles, np.stack(expected, axis=1).reshape(6, 128, 128, 3))
+    assert game.vitals(wanted + 0.5) == {"l1_shown": pytest.approx(0.25)}  # of a range of 2
+
+
+def test_statistics_are_of_the_training_pairs_without_dropout(pairs: Images) -> None:
+    game = Translation(translate_params(), pairs, CPU, torch.float32)
+    g, d = copy.deepcopy((game.generator, game.update.discriminator))
+    game.freeze(game.update.networks)
+    given, wanted = pair(to_network(torch.from_numpy(pairs.pixels(pairs.rows("train")))), "BtoA")
+    g.dropout = False
+    freeze_statistics(g, torch.split(given, 2))
+    freeze_statistics(d, zip(torch.split(given, 2), torch.split(wanted, 2), strict=True))
+    for mine, theirs in ((game.generator, g), (game.update.discriminator, d)):
+        for name, tensor in mine.state_dict().items():
+            torch.testing.assert_close(tensor, theirs.state_dict()[name])
 
 
 def fingerprint(trained: Trained) -> tuple[object, ...]:
