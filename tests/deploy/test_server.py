@@ -261,7 +261,7 @@ def test_a_backup_brings_all_of_it_back(stack: Stack, project: Team) -> None:
     assert [path for path in old if path.exists()] == old[2:]
     (dump,) = set(backups.glob("mlflow-*.dump")) - set(old)
     before, objects = everything(project.client()), stack.objects()
-    assert len(before) == 7 and objects
+    assert len(before) == 6 and objects
 
     def bucket_script(verb: str) -> str:
         key = {"AWS_SHARED_CREDENTIALS_FILE": str(stack.secrets / "s3_credentials")}
