@@ -11,6 +11,8 @@ import pytest
 # The networks of the tests are so small that a second thread waits more than it works. Set before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from ganpipe.corpus.catalogue import find
+from ganpipe.corpus.download import download_entry
 from ganpipe.corpus.shards import Images
 from support.settings import digits_corpus
 
@@ -44,6 +46,14 @@ def clean_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Images:
     """200 real digits at 32x32."""
     return digits_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture(scope="session")
+def numbers(tmp_path_factory: pytest.TempPathFactory) -> Images:
+    """The catalogue's draws of N(4, 1.25^2)."""
+    folder = tmp_path_factory.mktemp("numbers") / "gaussian"
+    download_entry(find("gaussian"), folder)
+    return Images(folder)
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,6 @@ from ganpipe.analysis.of_numbers import kolmogorov_smirnov, moments
 from ganpipe.analysis.params import NumbersParams
 from ganpipe.analysis.report import analyse
 from ganpipe.analysis.samples import noise
-from ganpipe.corpus.catalogue import find
-from ganpipe.corpus.download import download_entry
 from ganpipe.corpus.shards import Images
 from ganpipe.errors import UserError
 from ganpipe.histogram import histogram
@@ -26,13 +24,6 @@ from support.settings import study_params
 
 CPU = torch.device("cpu")
 PARAMS = NumbersParams(kind="numbers", samples=5000, average=True, seed=0)
-
-
-@pytest.fixture(scope="module")
-def numbers(tmp_path_factory: pytest.TempPathFactory) -> Images:
-    folder = tmp_path_factory.mktemp("numbers") / "raw"
-    download_entry(find("gaussian"), folder)
-    return Images(folder)
 
 
 @pytest.fixture(scope="module")

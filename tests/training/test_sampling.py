@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from ganpipe.corpus.catalogue import find
-from ganpipe.corpus.download import download_entry
 from ganpipe.corpus.shards import Images
 from ganpipe.errors import UserError
 from ganpipe.histogram import histogram
@@ -24,13 +22,6 @@ from ganpipe.training.sampling import Sampling, SamplingStep, build
 from support.settings import digits_corpus, study_params, train_params
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def numbers(tmp_path_factory: pytest.TempPathFactory) -> Images:
-    folder = tmp_path_factory.mktemp("numbers") / "gaussian"
-    download_entry(find("gaussian"), folder)
-    return Images(folder)
 
 
 @pytest.fixture(scope="module")
