@@ -33,7 +33,7 @@ from ganpipe.runtime import map_batches
 from support.dedupe_settings import dedupe_params
 from support.scenes import scene
 from support.settings import download_params, preprocess_params
-from support.work import fail, meet_on_machine, slow_square, square
+from support.work import fail, meet_on_machine, slow_square, square, zeros
 
 CPU = torch.device("cpu")
 COUNT, COPIED = 200, 20  # images, and how many of them are there again, as JPEGs
@@ -128,6 +128,12 @@ def test_stages_give_the_same_bytes_also_where_machines_die_midway(
 def test_batches_come_back_in_order_from_both_machines(on_ray: Any, tmp_path: Path) -> None:
     assert list(map_batches(square, iter(range(60)), 60)) == [value**2 for value in range(60)]
     assert len(set(map_batches(partial(meet_on_machine, folder=tmp_path), range(16), 16))) == 2
+
+
+def test_results_do_not_hold_on_to_the_object_store(on_ray: Any) -> None:
+    """Arrays of over 100 KB come through it, and a view of it could not be written to."""
+    found = list(map_batches(zeros, iter([1 << 20] * 16), 16))
+    assert all(array.flags.writeable and array.nbytes == 1 << 20 for array in found)
 
 
 def test_a_failure_there_reaches_the_caller_as_it_was(on_ray: Any) -> None:

@@ -1,5 +1,6 @@
 """Work on a Ray cluster: what GANPIPE_ENGINE=ray puts in the place of a pool of processes on this machine."""
 
+import copy
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -55,8 +56,8 @@ def map_batches(work: Callable[[A], B], batches: Iterable[A]) -> Iterator[B]:
     most = AHEAD * max(1, int(cores.get("CPU", 1)))
     pending = [task.remote(shared, batch) for batch in islice(remaining, most)]
     while pending:
-        with failures():
-            done = ray.get(pending.pop(0))
+        with failures():  # A copy, for arrays come as views of the object store, and keep it full while they live.
+            done = copy.deepcopy(ray.get(pending.pop(0)))
         yield done
         pending.extend(task.remote(shared, batch) for batch in islice(remaining, 1))
 

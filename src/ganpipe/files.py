@@ -121,10 +121,21 @@ def write_json(path: Path, value: Any) -> None:
 
 def save_array(path: Path, array: np.ndarray) -> None:
     """Write a .npy file. Unlike `numpy.save`, a full disk is the operating system's error, with its number."""
-    whole = np.asarray(array, order="C")
+    begin_array(path, np.shape(array), array.dtype)
+    append_rows(path, array)
+
+
+def begin_array(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """Write the head of a .npy file, whose rows `append_rows` writes as they come: it need not be in memory whole."""
+    head = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     with path.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(whole))
-        file.write(whole.reshape(-1).view(np.uint8).data)
+        np.lib.format.write_array_header_1_0(file, head)
+
+
+def append_rows(path: Path, rows: np.ndarray) -> None:
+    """Write the next rows of the array that `begin_array` began, of its dtype."""
+    with path.open("ab") as file:
+        file.write(np.asarray(rows, order="C").reshape(-1).view(np.uint8).data)
 
 
 def sha256(path: Path) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import tarfile
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -60,6 +61,20 @@ def test_pixels_come_back_from_any_shards_in_any_order(sizes: list[int], rows: i
         assert len(held.manifest["shards"]) == -(-len(images) // rows)
         assert sum(shard["rows"] for shard in held.manifest["shards"]) == len(held) == len(images)
         assert (held.pixels(indices) == images[indices]).all()
+
+
+def test_batches_are_written_as_they_come_and_not_held() -> None:
+    given: list[weakref.ref[np.ndarray]] = []
+
+    def batches() -> Iterator[np.ndarray]:
+        for seed in range(5):
+            batch = noise(4, 3, 5) + np.uint8(seed)
+            given.append(weakref.ref(batch))
+            assert [held() for held in given[:-2]] == [None] * len(given[:-2])  # the last may still be at hand
+            yield batch
+
+    write_pixels(Path(), batches(), 20, None, {})
+    assert (Images(Path()).pixels(np.arange(16, 20)) == noise(4, 3, 5) + np.uint8(4)).all()
 
 
 def test_too_few_pixels_are_an_error() -> None:

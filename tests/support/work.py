@@ -4,9 +4,15 @@ import os
 import time
 from pathlib import Path
 
+import numpy as np
+
 
 def square(value: int) -> int:
     return value * value
+
+
+def zeros(count: int) -> np.ndarray:
+    return np.zeros(count, np.uint8)
 
 
 def slow_square(value: int) -> int:

@@ -58,28 +58,20 @@ def _write_arrays(
     container, stem, dtype = form
     shards: list[dict[str, Any]] = []
     shape: tuple[int, ...] = ()
-    waiting: list[np.ndarray] = []
-    held = written = 0
-
-    def flush(rows: int) -> None:
-        nonlocal waiting, held, written
-        whole = np.concatenate(waiting)
-        # Written, not mapped: on a full disk a write fails with an error, a mapped page with the process's death.
-        files.save_array(folder / f"{stem}-{len(shards):05}.npy", whole[:rows])
-        shards.append({"file": f"{stem}-{len(shards):05}.npy", "rows": rows})
-        waiting, held, written = [whole[rows:]], held - rows, written + rows
-
+    written = room = 0  # rows in all, and those that the last shard still takes
     for batch in batches:
-        if written + held + len(batch) > count:
+        if written + len(batch) > count:
             raise ValueError(f"expected {count} images, given more")
-        shape = batch.shape[1:]
-        waiting.append(batch)
-        held += len(batch)
-        rows = max(1, SHARD_BYTES // (math.prod(shape) * batch.itemsize))
-        while held >= rows:
-            flush(rows)
-    if held:
-        flush(held)
+        shape, rest = batch.shape[1:], batch
+        while len(rest):
+            if not room:
+                room = min(max(1, SHARD_BYTES // (math.prod(shape) * batch.itemsize)), count - written)
+                shards.append({"file": f"{stem}-{len(shards):05}.npy", "rows": room})
+                files.begin_array(folder / shards[-1]["file"], (room, *shape), batch.dtype)
+            # Written, not mapped: on a full disk a write fails with an error, a mapped page with the process's death.
+            files.append_rows(folder / shards[-1]["file"], rest[:room])
+            taken, rest = len(rest[:room]), rest[room:]
+            room, written = room - taken, written + taken
     if written != count:
         raise ValueError(f"expected {count} images, given {written}")
     extra = [] if labels is None else ["labels.npy"]
