@@ -40,6 +40,8 @@ LEVERS: dict[str, dict[str, Any]] = {
     "D's learning rate doubled": {"discriminator_learning_rate": 4e-4},
     "normal noise": {"noise": "normal"},
     "half the batch, twice the steps": {"batch_size": 64, "steps_times": 2},
+    "half the batch, twice the steps, rate 5e-4": {"batch_size": 64, "steps_times": 2, "learning_rate": 5e-4},
+    "learning rate 5e-4": {"learning_rate": 5e-4},
     "twice the steps": {"steps_times": 2},
     "twice the width": {"width_times": 2},
 }

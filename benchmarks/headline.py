@@ -12,11 +12,11 @@ it among `evaluate.datasets`), each is also measured there, with 100 labels a cl
 """
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import yaml
 from levers import PAPER, shorten
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from reporting import machine, parser, report
 
 from ganpipe.corpus.shards import Images
@@ -55,7 +55,9 @@ class Row(Section):
     weights: str = Field(description="folder beside headline.yaml")
     probe: dict[str, Any] = Field(description="settings of `evaluate` that are not the paper's")
     C: float = Field(gt=0)
-    C_untrained: float = Field(gt=0)
+    C_untrained: float | None = Field(
+        gt=0, description="of the same network untrained; null where it was so in an earlier row, with the same probe"
+    )
     validation: float = Field(ge=0, le=1)
     test: float = Field(ge=0, le=1)
 
@@ -65,6 +67,13 @@ class Headline(Section):
 
     rows: list[Row] = Field(min_length=1)
     C_pixels: float = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _each_has_a_control(self) -> Self:
+        for number, row in enumerate(self.rows):
+            if row.C_untrained is None and row.probe not in [each.probe for each in self.rows[:number]]:
+                raise ValueError(f"{row.name} has no C_untrained, and no earlier row has its probe")
+        return self
 
 
 class Measured(NamedTuple):
@@ -137,7 +146,7 @@ def judge_of(changes: dict[str, Any], labelled: Images, size: int, resize: str, 
 def measured(row: Row, weights: Path, labelled: Images, quick: bool) -> list[Measured]:
     """The discriminator, and what it was before training."""
     networks, judge = loaded(row, weights, labelled, quick)
-    costs = (row.C, row.C_untrained)
+    costs = [C for C in (row.C, row.C_untrained) if C is not None]
     return [
         fitted(judge, name, judge.of_network(name, network), C)
         for (name, network), C in zip(networks.items(), costs, strict=True)
@@ -147,13 +156,15 @@ def measured(row: Row, weights: Path, labelled: Images, quick: bool) -> list[Mea
 def loaded(
     row: Row, weights: Path, labelled: Images, quick: bool, **changes: Any
 ) -> tuple[dict[str, Discriminator], Judge]:
-    """The discriminator, and what it was before training, and who measures both."""
+    """The discriminator, what it was before training unless an earlier row was that, and who measures them."""
     config, device = load_config(weights), choose_device()
     if config["corpus"].get("name") == labelled.manifest["name"]:
         raise UserError(f"{weights} was trained on {labelled.manifest['name']}, which a discriminator here never saw")
     network = load_discriminator(weights, device)
     size, resize = network.table.size, config["corpus"]["resize"]
     judge = judge_of({**row.probe, **changes}, labelled, size, resize, quick)
+    if row.C_untrained is None:
+        return {row.name: network}, judge
     pixels = judge.pixels["train"]
     control = initial(network, judge.params.seed, len(pixels), pixels.__getitem__, device)
     return {row.name: network, f"{row.name}, untrained": control}, judge

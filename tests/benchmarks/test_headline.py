@@ -31,9 +31,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def write(project: Path, **changes: Any) -> Path:
+def write(project: Path, *further: dict[str, Any], **changes: Any) -> Path:
+    """A row, and for each of `further` one that differs from it in that."""
     row = {"name": "the paper's", "weights": "paper", "probe": {"flip": True}, "C": 1e-3, "C_untrained": 1e-3}
-    content = {"rows": [{**row, "validation": 0.5, "test": 0.5, **changes}], "C_pixels": 1e-3}
+    first = {**row, "validation": 0.5, "test": 0.5, **changes}
+    content = {"rows": [first, *({**first, **other} for other in further)], "C_pixels": 1e-3}
     (project / "released/tiny/headline.yaml").write_text(yaml.safe_dump(content))
     return project / "released/tiny"
 
@@ -62,6 +64,22 @@ def test_it_measures_each_row_and_its_controls(
     run(project, monkeypatch)
     said = capsys.readouterr().out
     assert "warning" not in said and "SVHN" not in said
+
+
+def test_a_control_that_two_rows_share_is_measured_once(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(project, {"name": "another", "C_untrained": None})
+    run(project, monkeypatch, "--json", "found.json")
+    figures = json.loads((project / "found.json").read_text())["figures"]
+    assert {name for name in figures if name.startswith("test, ")} == {
+        f"test, {name}" for name in ("the paper's", "the paper's, untrained", "another", "raw pixels")
+    }
+    assert figures["test, another"] == figures["test, the paper's"]  # it is the same discriminator
+
+    write(project, {"name": "another", "C_untrained": None, "probe": {}})
+    with pytest.raises(SystemExit, match="another has no C_untrained, and no earlier row has its probe"):
+        run(project, monkeypatch)
 
 
 def test_where_svhn_is_all_are_measured_there_with_few_labels(
