@@ -1,18 +1,17 @@
 """What each lever of the evaluation is worth, alone and together, for a trained discriminator.
 
-    python benchmarks/levers.py [WEIGHTS] [--quick] [--json PATH]
+    python benchmarks/levers.py [WEIGHTS] [--no-test] [--quick] [--json PATH]
 
 It wants what `make repro` leaves. Everything is chosen on the validation split; the test set is looked at by the chosen
-setting alone, once, at the end. `--quick` takes the first 5,000 training images. For the layers there is
-`evaluate.by_layer`.
+setting alone, once, at the end, and with `--no-test` not at all. `--quick` takes the first 5,000 training images. For
+the layers there is `evaluate.by_layer`.
 """
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from reporting import arguments, report
+from reporting import parser, report
 
 from ganpipe.corpus.shards import Images
 from ganpipe.errors import entry
@@ -46,9 +45,11 @@ QUICK = 5_000
 @entry
 def main() -> None:
     """Measure, print, write."""
-    given = [argument for argument in sys.argv[1:2] if not argument.startswith("-")]
-    sys.argv = [sys.argv[0], *sys.argv[1 + len(given) :]]
-    options, weights = arguments("What each lever is worth"), Path(given[0] if given else "models/gan")
+    made = parser("What each lever is worth")
+    made.add_argument("weights", type=Path, nargs="?", default=Path("models/gan"), help="folder of the model")
+    made.add_argument("--no-test", action="store_true", help="choose only: leave the test set for another setting")
+    options = made.parse_args()
+    weights: Path = options.weights
     keep_freed_memory()
     device, config = choose_device(), load_config(weights)
     paper = load_params(EvaluateParams, "evaluate").model_copy(update=PAPER)
@@ -81,7 +82,9 @@ def main() -> None:
 
     figures = {f"validation_{name}": accuracy for name, (_, accuracy) in tried.items()}
     print(f"chosen: {together}", flush=True)
-    report({**figures, **tested(paper.model_copy(update={**together, "test": True}), weights, labelled)}, options.json)
+    if not options.no_test:
+        figures |= tested(paper.model_copy(update={**together, "test": True}), weights, labelled)
+    report(figures, options.json)
 
 
 def tested(params: EvaluateParams, weights: Path, labelled: Images) -> dict[str, float]:
