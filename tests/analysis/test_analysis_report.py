@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ganpipe.analysis import neighbours, of_images, samples
+from ganpipe.analysis import neighbours, of_images
 from ganpipe.analysis.found import Analysis
 from ganpipe.analysis.of_images import held_out
 from ganpipe.analysis.params import AnalyseParams
@@ -83,7 +83,7 @@ def test_a_generator_that_copies_is_caught_and_one_that_does_not_is_not(
 ) -> None:
     (others,) = labelled.squares(np.arange(400, 550), 32, "bilinear")
     for images, least, most in ((corpus.pixels(np.arange(150)), 0.99, 1.0), (others, 0.3, 0.7)):
-        monkeypatch.setattr(samples, "drawn", lambda *_, images=images: images)
+        monkeypatch.setattr(of_images, "drawn", lambda *_, images=images: images)
         figures = analysed(weights, corpus, labelled, walks=0, truncations=[], filters=0).metrics
         assert least <= figures["nearer_than_held_out"] <= most  # type: ignore[operator]
         assert figures["nearer_than_held_out_low"] <= figures["nearer_than_held_out"]  # type: ignore[operator]
@@ -118,7 +118,7 @@ def test_memory_does_not_grow_with_the_generators_that_were_kept(
             shutil.rmtree(folder)
         held = Held()
         with monkeypatch.context() as patch:
-            for module, name in ((samples, "drawn"), (of_images, "load_generator"), (neighbours, "extract")):
+            for module, name in ((of_images, "drawn"), (of_images, "load_generator"), (neighbours, "extract")):
                 patch.setattr(module, name, held.counting(getattr(module, name)))
             patch.setattr(neighbours, "DRAWS", 10)
             found = analysed(

@@ -5,8 +5,8 @@ import torch
 from ganpipe.analysis.arithmetic import NOISE, NOISY, along, arithmetic, around, means, total
 from ganpipe.analysis.concepts import Picked
 from ganpipe.analysis.found import Analysis
-from ganpipe.analysis.samples import drawn, noise
 from ganpipe.models.dcgan import Generator, initialise
+from ganpipe.models.draws import drawn, noise
 
 CPU = torch.device("cpu")
 Z = noise(20, 6, "uniform", 0)

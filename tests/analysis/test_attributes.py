@@ -5,11 +5,11 @@ from analysis.drawing import tinted
 
 from ganpipe.analysis.attributes import ROWS, SHOWN, Judge, attributes, direction, exemplars, first, learn
 from ganpipe.analysis.found import Analysis
-from ganpipe.analysis.samples import drawn, noise
 from ganpipe.errors import UserError
 from ganpipe.evaluation.features import extract, scale
 from ganpipe.evaluation.l2svm import L2SVM
 from ganpipe.models.dcgan import Discriminator, fold, initialise, place
+from ganpipe.models.draws import drawn, noise
 from ganpipe.models.pixels import freeze_on
 
 CPU, LATENT = torch.device("cpu"), 6

@@ -6,9 +6,9 @@ from analysis.drawing import BLOCK, PATCH, PATCH_MAP, PLACE, SIZE, patchy
 from ganpipe.analysis.boxes import Box
 from ganpipe.analysis.forget import change, covered, feature_maps, forget, generate, learn
 from ganpipe.analysis.found import Analysis
-from ganpipe.analysis.samples import drawn, noise
 from ganpipe.errors import UserError
 from ganpipe.models.dcgan import ARCHITECTURES, Generator, initialise
+from ganpipe.models.draws import drawn, noise
 from ganpipe.models.mlp import PerceptronGenerator
 from ganpipe.models.pixels import from_network
 

@@ -14,10 +14,10 @@ from ganpipe.analysis.boxes import Box
 from ganpipe.analysis.found import Analysis
 from ganpipe.analysis.params import Analysing, ConceptsParams
 from ganpipe.analysis.report import analyse
-from ganpipe.analysis.samples import noise
 from ganpipe.corpus.preprocess import preprocess
 from ganpipe.corpus.shards import Images, write_encoded
 from ganpipe.errors import UserError
+from ganpipe.models.draws import noise
 from ganpipe.models.store import load_config
 from ganpipe.settings import load_params, read_params
 from ganpipe.training.loop import train

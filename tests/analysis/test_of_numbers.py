@@ -10,10 +10,10 @@ from ganpipe import files
 from ganpipe.analysis.of_numbers import kolmogorov_smirnov, moments
 from ganpipe.analysis.params import NumbersParams
 from ganpipe.analysis.report import analyse
-from ganpipe.analysis.samples import noise
 from ganpipe.corpus.shards import Images
 from ganpipe.errors import UserError
 from ganpipe.histogram import histogram
+from ganpipe.models.draws import noise
 from ganpipe.models.mlp import PerceptronGenerator
 from ganpipe.models.networks import GENERATOR
 from ganpipe.models.store import load, load_config

@@ -15,10 +15,10 @@ import torch
 from httpx import Client, Response
 from PIL import Image
 
-from ganpipe.analysis.samples import noise
 from ganpipe.demo import api, models
 from ganpipe.demo.app import HEADERS, make
 from ganpipe.demo.served import Served, Shelf
+from ganpipe.models.draws import noise
 from ganpipe.models.pixels import from_network, to_network
 from ganpipe.models.store import load_generator, load_translator
 from ganpipe.models.unet import translate

@@ -10,11 +10,12 @@ import torch
 from ganpipe.corpus.shards import Images
 from ganpipe.errors import UserError
 from ganpipe.histogram import histogram
+from ganpipe.models.draws import noise
 from ganpipe.models.norm import freeze_statistics
 from ganpipe.models.pixels import to_network
 from ganpipe.models.store import load, load_discriminator, load_generator, load_translator
 from ganpipe.training import sampling
-from ganpipe.training.batches import FREEZING, Batches, noise
+from ganpipe.training.batches import FREEZING, Batches
 from ganpipe.training.loop import Trained, train
 from ganpipe.training.params import TrainParams
 from ganpipe.training.results import save

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ganpipe.analysis.concepts import Picked, Term, spell
 from ganpipe.analysis.found import Analysis
-from ganpipe.analysis.samples import drawn
 from ganpipe.analysis.table import table
+from ganpipe.models.draws import drawn
 from ganpipe.models.store import Sampler
 from ganpipe.runtime import mix_seed
 

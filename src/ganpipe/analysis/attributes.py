@@ -15,7 +15,6 @@ from torch import Tensor
 from ganpipe.analysis import labels
 from ganpipe.analysis.arithmetic import along
 from ganpipe.analysis.found import Analysis
-from ganpipe.analysis.samples import drawn
 from ganpipe.analysis.table import table
 from ganpipe.errors import UserError
 from ganpipe.evaluation.design import Design
@@ -23,6 +22,7 @@ from ganpipe.evaluation.features import extract
 from ganpipe.evaluation.l2svm import L2SVM
 from ganpipe.evaluation.protocols import choose, validation_split
 from ganpipe.models.dcgan import Discriminator
+from ganpipe.models.draws import drawn
 from ganpipe.models.store import Sampler
 
 CANDIDATES = (1e-6, 1e-5, 1e-4, 1e-3)  # of C

@@ -14,10 +14,10 @@ from torch.nn import functional as F
 
 from ganpipe.analysis.boxes import Box
 from ganpipe.analysis.found import Analysis
-from ganpipe.analysis.samples import BATCH
 from ganpipe.analysis.table import table
 from ganpipe.errors import UserError
 from ganpipe.models.dcgan import Generator
+from ganpipe.models.draws import BATCH
 from ganpipe.models.pixels import from_network
 from ganpipe.models.store import Sampler
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ganpipe.analysis import attributes, boxes, concepts, labels, samples
+from ganpipe.analysis import attributes, boxes, concepts, labels
 from ganpipe.analysis.arithmetic import arithmetic
 from ganpipe.analysis.boxes import Box
 from ganpipe.analysis.concepts import Picked
@@ -20,6 +20,7 @@ from ganpipe.analysis.handwritten import Drawn
 from ganpipe.analysis.params import ConceptsParams
 from ganpipe.corpus.shards import Images
 from ganpipe.errors import UserError
+from ganpipe.models import draws
 from ganpipe.models.networks import AVERAGE, GENERATOR
 from ganpipe.models.store import load_config, load_discriminator, load_generator
 from ganpipe.runtime import mix_seed
@@ -61,14 +62,14 @@ def of_concepts(
 ) -> None:
     """Add what the settings ask for. `raw` is the folder that the corpus was made of: attributes are read there."""
     generator, distribution = load_generator(weights, device, params.average), load_config(weights)["train"]["noise"]
-    z = samples.noise(params.candidates, generator.latent, distribution, params.seed)
-    others = samples.noise(MORE, generator.latent, distribution, mix_seed(params.seed, OTHERS))
+    z = draws.noise(params.candidates, generator.latent, distribution, params.seed)
+    others = draws.noise(MORE, generator.latent, distribution, mix_seed(params.seed, OTHERS))
     some = z[: params.forget_samples]
     if asked.boxes is not None:
         forget(found, generator, some, asked.boxes, params.seed, device)
     elif params.forget is not None:
         find = partial(boxes.find, what=params.forget)
-        forget(found, generator, some, find(samples.drawn(generator, some, device)), params.seed, device, find)
+        forget(found, generator, some, find(draws.drawn(generator, some, device)), params.seed, device, find)
     scores: dict[str, np.ndarray] = {}
     if params.attributes:
         if raw is None:

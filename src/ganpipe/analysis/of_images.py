@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from ganpipe.analysis import samples
 from ganpipe.analysis.found import Analysis
 from ganpipe.analysis.guided import guided, strongest
 from ganpipe.analysis.neighbours import Near, nearer_share, nearest_images
@@ -20,6 +19,7 @@ from ganpipe.errors import UserError
 from ganpipe.evaluation.report import untrained
 from ganpipe.intervals import wilson
 from ganpipe.models.dcgan import ARCHITECTURES, Discriminator
+from ganpipe.models.draws import drawn, noise
 from ganpipe.models.store import Sampler, kept_folders, load_config, load_discriminator, load_generator
 from ganpipe.runtime import mix_seed
 
@@ -40,10 +40,8 @@ def of_images(params: AnalyseParams, weights: Path, corpus: Images, evaluation: 
     if params.truncations:
         _truncated(found, params, generator, distribution, device)
     if params.classifier is not None and params.samples:
-        z = samples.noise(params.samples, generator.latent, distribution, mix_seed(params.seed, TOLD_APART))
-        told_apart(
-            found, samples.drawn(generator, z, device), params.classifier, evaluation, corpus, params.seed, device
-        )
+        z = noise(params.samples, generator.latent, distribution, mix_seed(params.seed, TOLD_APART))
+        told_apart(found, drawn(generator, z, device), params.classifier, evaluation, corpus, params.seed, device)
     if params.samples and (config["discriminator"]["architecture"] in ARCHITECTURES):
         _compared(found, params, weights, corpus, evaluation, device)
     if params.filters:
@@ -55,9 +53,9 @@ def of_images(params: AnalyseParams, weights: Path, corpus: Images, evaluation: 
 
 def _walks(found: Analysis, params: AnalyseParams, generator: Sampler, distribution: str, device: torch.device) -> None:
     """A row a walk, and a film in which all of them go there and back."""
-    ends = samples.noise(2 * params.walks, generator.latent, distribution, mix_seed(params.seed, WALKS))
+    ends = noise(2 * params.walks, generator.latent, distribution, mix_seed(params.seed, WALKS))
     z = between(ends[: params.walks], ends[params.walks :], params.stops, params.path)
-    images = samples.drawn(generator, z.flatten(0, 1), device)
+    images = drawn(generator, z.flatten(0, 1), device)
     walks = images.reshape(params.walks, params.stops, *images.shape[1:])
     found.pictures["walks"] = grid(images, params.stops, ENLARGED)
     found.film = [grid(frame, _columns(params.walks), ENLARGED) for frame in walks.swapaxes(0, 1)]
@@ -71,9 +69,9 @@ def _truncated(
     """A row for each bound of z's numbers, the smallest first: sharper, and more alike."""
     seed = mix_seed(params.seed, TRUNCATED)
     parts = [
-        samples.noise(SHOWN, generator.latent, distribution, seed, truncation) for truncation in params.truncations
+        noise(SHOWN, generator.latent, distribution, seed, truncation=truncation) for truncation in params.truncations
     ]
-    images = samples.drawn(generator, torch.cat(parts), device)
+    images = drawn(generator, torch.cat(parts), device)
     found.pictures["truncation"] = grid(images, SHOWN, ENLARGED)
 
 
@@ -83,16 +81,14 @@ def _compared(
     """Samples over their nearest training images, the nearest pairs first; and whether they are nearer than others."""
     discriminator, config = load_discriminator(weights, device, params.average), load_config(weights)
     training = _some(params, corpus)
-    z = samples.noise(
-        params.samples, config["generator"]["latent"], config["train"]["noise"], mix_seed(params.seed, SAMPLES)
-    )
-    made = samples.drawn(load_generator(weights, device, params.average), z, device)
+    z = noise(params.samples, config["generator"]["latent"], config["train"]["noise"], mix_seed(params.seed, SAMPLES))
+    made = drawn(load_generator(weights, device, params.average), z, device)
     unseen = held_out(params, corpus, evaluation, discriminator.table.size, config)
     earlier = kept_folders(weights) if params.by_step else {}
 
     def sets() -> Iterator[tuple[str, np.ndarray]]:
         for step, at in earlier.items():
-            yield f"after {step:,} steps", samples.drawn(load_generator(at, device, params.average), z, device)
+            yield f"after {step:,} steps", drawn(load_generator(at, device, params.average), z, device)
         yield "samples", made
 
     of_unseen, near = nearest_images(discriminator, training, None if unseen is None else unseen[1], sets(), device)

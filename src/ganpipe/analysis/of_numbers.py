@@ -8,10 +8,10 @@ import torch
 
 from ganpipe.analysis.found import Analysis
 from ganpipe.analysis.params import NumbersParams
-from ganpipe.analysis.samples import noise
 from ganpipe.corpus.shards import Images
 from ganpipe.errors import UserError
 from ganpipe.histogram import histogram
+from ganpipe.models.draws import noise
 from ganpipe.models.networks import GENERATOR
 from ganpipe.models.store import Sampler, load, load_config
 from ganpipe.runtime import mix_seed

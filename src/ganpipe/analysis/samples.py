@@ -6,16 +6,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from ganpipe import files
 from ganpipe.corpus.images import grid
 from ganpipe.errors import UserError
-from ganpipe.models.pixels import from_network, in_colour
-from ganpipe.models.store import Sampler, load_config, load_generator, split_average
-from ganpipe.runtime import mix_seed
+from ganpipe.models.draws import drawn, noise
+from ganpipe.models.store import load_config, load_generator, split_average
 
-BATCH = 256
 REDRAWN = 0.01  # truncation below which nearly every normal number would have to be drawn again
 
 
@@ -34,26 +31,7 @@ def sample(model: str, count: int, seed: int, truncation: float | None, device: 
     folder, average = split_average(model)
     generator = load_generator(folder, device, average)
     distribution = load_config(folder).get("train", {}).get("noise", "uniform")
-    return drawn(generator, noise(count, generator.latent, distribution, seed, truncation), device)
-
-
-def noise(count: int, latent: int, distribution: str, seed: int, truncation: float | None = None) -> Tensor:
-    """z, float32 (count, latent), on the CPU."""
-    source = torch.Generator().manual_seed(mix_seed(seed))
-    z = torch.empty(count, latent)
-    if distribution != "normal":
-        most = 1.0 if truncation is None else min(1.0, truncation)
-        return z.uniform_(-most, most, generator=source)
-    z.normal_(generator=source)
-    while truncation is not None and bool((beyond := z.abs() > truncation).any()):
-        z[beyond] = torch.randn(int(beyond.sum()), generator=source)
-    return z
-
-
-@torch.inference_mode()
-def drawn(generator: Sampler, z: Tensor, device: torch.device) -> np.ndarray:
-    """The images of z, uint8 (n, H, W, 3)."""
-    return np.concatenate([in_colour(from_network(generator(part.to(device)))) for part in torch.split(z, BATCH)])
+    return drawn(generator, noise(count, generator.latent, distribution, seed, truncation=truncation), device)
 
 
 def write(images: np.ndarray, to: Path) -> None:

@@ -12,9 +12,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from ganpipe.analysis.samples import noise
 from ganpipe.demo.models import Model
 from ganpipe.models.dcgan import Generator
+from ganpipe.models.draws import noise
 from ganpipe.models.store import Sampler, load_generator
 
 DIRECTIONS = 8

@@ -14,11 +14,10 @@ from ganpipe.errors import UserError
 from ganpipe.evaluation import features, inception
 from ganpipe.evaluation.distances import distances
 from ganpipe.manifest import MANIFEST
-from ganpipe.models.pixels import from_network, in_colour
+from ganpipe.models.draws import drawn, noise
 from ganpipe.models.store import CLASSIFIER, CONFIG, Sampler, load_config, load_discriminator, load_generator
-from ganpipe.runtime import keep_freed_memory, mix_seed
+from ganpipe.runtime import keep_freed_memory
 
-BATCH = 250
 AVERAGE = "average"
 
 
@@ -84,18 +83,14 @@ def _of_shards(text: str, images: Images, split: str) -> ImageSet:
 
 def _of_model(text: str, folder: Path, average: bool, device: torch.device) -> ImageSet:
     generator = load_generator(folder, device, average)
-    noise = load_config(folder).get("train", {}).get("noise", "uniform")
+    distribution = load_config(folder).get("train", {}).get("noise", "uniform")
     size = generator.table.size
-    return ImageSet(text, partial(sample, generator, noise, device), (size, size), model=folder)
+    return ImageSet(text, partial(sample, generator, distribution, device), (size, size), model=folder)
 
 
-@torch.no_grad()
-def sample(generator: Sampler, noise: str, device: torch.device, count: int, seed: int) -> np.ndarray:
+def sample(generator: Sampler, distribution: str, device: torch.device, count: int, seed: int) -> np.ndarray:
     """`count` images, uint8 (count, H, W, 3), of draws that `seed` determines."""
-    source = torch.Generator().manual_seed(mix_seed(seed))
-    z = torch.empty(count, generator.latent)
-    z = z.normal_(generator=source) if noise == "normal" else z.uniform_(-1, 1, generator=source)
-    return np.concatenate([in_colour(from_network(generator(part.to(device)))) for part in torch.split(z, BATCH)])
+    return drawn(generator, noise(count, generator.latent, distribution, seed), device)
 
 
 def _counts(sets: list[ImageSet], samples: int | None) -> list[int]:

@@ -9,6 +9,7 @@ from torch import Tensor
 from ganpipe.corpus.shards import Images
 from ganpipe.errors import UserError
 from ganpipe.models.dcgan import ROTATIONS
+from ganpipe.models.draws import noise
 from ganpipe.models.pixels import to_network
 from ganpipe.runtime import mix_seed, share, world
 from ganpipe.training import augment
@@ -90,13 +91,6 @@ class Batches(Corpus):
         """The part that is this process's, on the device; only the device waits for the copy."""
         part = whole[self.part]
         return part.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else part
-
-
-def noise(count: int, latent: int, distribution: str, *seed: int) -> Tensor:
-    """Draws (count, latent), uniform in (-1, 1) or normal, determined by `seed` alone, on the CPU."""
-    source = torch.Generator().manual_seed(mix_seed(*seed))
-    empty = torch.empty(count, latent)
-    return empty.normal_(generator=source) if distribution == "normal" else empty.uniform_(-1, 1, generator=source)
 
 
 def uniform(count: int, columns: int, *seed: int) -> Tensor:

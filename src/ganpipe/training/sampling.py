@@ -12,6 +12,7 @@ from ganpipe.corpus.shards import Images
 from ganpipe.errors import UserError
 from ganpipe.histogram import histogram
 from ganpipe.models.dcgan import Discriminator, Generator, fold, place
+from ganpipe.models.draws import noise
 from ganpipe.models.mlp import PERCEPTRONS, PerceptronDiscriminator, PerceptronGenerator
 from ganpipe.models.networks import DISCRIMINATOR, GENERATOR, Networks, initialise
 from ganpipe.models.norm import freeze_statistics
@@ -19,7 +20,7 @@ from ganpipe.models.pixels import STATISTICS_BATCH, freeze_on, from_network
 from ganpipe.runtime import mix_seed
 from ganpipe.training import health
 from ganpipe.training.augment import augment, rotated
-from ganpipe.training.batches import FREEZING, SAMPLES, WEIGHTS, Batch, Batches, noise
+from ganpipe.training.batches import FREEZING, SAMPLES, WEIGHTS, Batch, Batches
 from ganpipe.training.curves import Row
 from ganpipe.training.params import TrainParams
 from ganpipe.training.regularisers import squared_gradient, unit_gradient
