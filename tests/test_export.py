@@ -15,6 +15,7 @@ from ganpipe.models.dcgan import ARCHITECTURES, Discriminator, Generator, fold, 
 from ganpipe.models.patch import PatchDiscriminator
 from ganpipe.models.store import load_discriminator, load_generator, save_gan
 from ganpipe.models.unet import UNet, translate
+from support.command import ganpipe
 
 CPU = torch.device("cpu")
 
@@ -77,6 +78,20 @@ def test_one_that_would_differ_is_not_written(monkeypatch: pytest.MonkeyPatch) -
 def test_what_is_missing_is_told(network: Network) -> None:
     with pytest.raises(UserError, match=f"gan holds no {network}_average"):
         export(model(), network, True, Path("x.onnx"))
+
+
+def test_averaged_weights_are_asked_for_as_everywhere() -> None:
+    """By `:average` behind the model."""
+    averaged = Generator(2, 5)
+    initialise(averaged, torch.Generator().manual_seed(7))
+    networks = {"generator": Generator(2, 5), "generator_average": averaged, "discriminator": Discriminator(2)}
+    save_gan(Path("gan"), networks, {"train": {"noise": "uniform"}})
+    done = ganpipe("export", "gan:average", "--out", "g.onnx")
+    assert done.returncode == 0 and done.stdout.startswith("g.onnx: differs from torch by")
+    z = np.random.default_rng(0).uniform(-1, 1, (3, 5)).astype(np.float32)
+    with torch.no_grad():
+        images = averaged.eval()(torch.from_numpy(z))
+    np.testing.assert_allclose(run(Path("g.onnx"), z)[0], images, atol=1e-4)
 
 
 def translator(bottleneck_norm: bool = False) -> UNet:

@@ -118,11 +118,15 @@ def _add_models(commands: Commands) -> None:
     )
     samples.set_defaults(run=_sample)
     exported = commands.add_parser("export", help="write a trained network as ONNX, compared with torch")
-    exported.add_argument("model", nargs="?", type=Path, default=Path("models/gan"), help="default: %(default)s")
+    exported.add_argument(
+        "model",
+        nargs="?",
+        default="models/gan",
+        help="its folder, :average behind it for the averaged weights (default: %(default)s)",
+    )
     exported.add_argument(
         "--network", choices=("generator", "discriminator"), default="generator", help="default: %(default)s"
     )
-    exported.add_argument("--average", action="store_true", help="its averaged weights")
     exported.add_argument(
         "--statistics",
         choices=("image", "frozen"),
@@ -298,10 +302,12 @@ def _sample(arguments: argparse.Namespace) -> None:
 def _export(arguments: argparse.Namespace) -> None:
     from ganpipe import files
     from ganpipe.export import export
+    from ganpipe.models.store import split_average
 
+    folder, average = split_average(arguments.model)
     to = arguments.out or Path(f"{arguments.network}.onnx")
     files.refuse_unwritable("--out", to)
-    apart = export(arguments.model, arguments.network, arguments.average, to, arguments.statistics)
+    apart = export(folder, arguments.network, average, to, arguments.statistics)
     print(f"{to}: differs from torch by {apart:.1e} at the most")
 
 
