@@ -50,7 +50,7 @@ def test_minibatches_are_in_order_and_full_but_for_the_last(count: int, size: in
 
 
 @pytest.mark.parametrize("count", [40, 300])
-def test_statistics_are_frozen_over_minibatches_of_the_corpus(count: int) -> None:
+def test_statistics_are_frozen_over_minibatches_of_the_corpus(count: int, capsys: pytest.CaptureFixture[str]) -> None:
     corpus = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), np.uint8)
     corpus[: count // 2] //= 4  # minibatches unlike each other, so that other cuts would show
     one, other = Discriminator(2), Discriminator(2)
@@ -60,5 +60,6 @@ def test_statistics_are_frozen_over_minibatches_of_the_corpus(count: int) -> Non
     cuts = [corpus[start : start + STATISTICS_BATCH] for start in range(0, count, STATISTICS_BATCH)]
     freeze_statistics(other, [to_network(torch.from_numpy(cut)) for cut in cuts])
     assert not one.training
+    assert f"averaging batch statistics: {count}/{count} images (100 %)" in capsys.readouterr().err
     for (name, a), (_, b) in zip(one.named_buffers(), other.named_buffers(), strict=True):
         torch.testing.assert_close(a, b, msg=name)

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from ganpipe.models.dcgan import Discriminator
 from ganpipe.models.norm import freeze_statistics
+from ganpipe.progress import Progress
+from ganpipe.runtime import world
 
 STATISTICS_BATCH = 128  # the authors': each minibatch of 128 gives one mean and one variance
 
@@ -51,6 +53,11 @@ def freeze_on(
 
     `read` takes indices to uint8 (n, H, W, 3).
     """
-    freeze_statistics(
-        discriminator, (to_network(torch.from_numpy(read(batch)).to(device)) for batch in minibatches(count))
-    )
+    with Progress("averaging batch statistics", count, "images", silent=world()[0] > 0) as progress:
+
+        def batches() -> Iterator[Tensor]:
+            for batch in minibatches(count):
+                yield to_network(torch.from_numpy(read(batch)).to(device))
+                progress.advance(len(batch))
+
+        freeze_statistics(discriminator, batches())
