@@ -68,10 +68,12 @@ def main() -> None:
         for name in dict.fromkeys([BASE, *(asked.only or LEVERS)])
         for seed in range(asked.seeds if name == BASE else asked.lever_seeds)
     ]
+    measuring = evaluation()
     whats = [
         {
             "settings": settings_of(name, seed, asked),
-            "probes": [probe for probe in PROBES if name == BASE or probe in EACH],
+            "probes": {probe: levers for probe, levers in PROBES.items() if name == BASE or probe in EACH},
+            **measuring,
         }
         for name, seed in tasks
     ]
@@ -87,7 +89,7 @@ def arguments() -> argparse.Namespace:
     """Those of every benchmark, and how much is trained."""
     made = parser("What each lever of the training is worth, at a small scale")
     made.add_argument("--width", type=int, default=32, help="of both networks; 128 in the paper")
-    made.add_argument("--steps", type=int, default=1562, help="of 128 images: 782 are an epoch of imagenet32")
+    made.add_argument("--steps", type=int, default=1562, help="of 128 images: 781 are an epoch of imagenet32")
     made.add_argument("--seeds", type=int, default=3, help="of the paper's setting")
     made.add_argument("--lever-seeds", type=int, default=1, help="of each lever")
     made.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="trainings side by side")
@@ -112,6 +114,20 @@ def settings_of(name: str, seed: int, asked: argparse.Namespace) -> dict[str, An
     return {**train, **small, **changes, "sample_every": small["steps"], "keep_every": 0}
 
 
+def evaluation() -> dict[str, Any]:
+    """What the figures depend on beside the training's settings and the probes: a change of it is another result."""
+    from ganpipe.corpus.shards import Images
+    from ganpipe.evaluation.params import EvaluateParams
+    from ganpipe.settings import load_params
+
+    study = load_params(EvaluateParams, "evaluate", STUDY / "params.yaml").model_copy(update={"test": False})
+    return {
+        "evaluate": study.model_dump(),
+        "corpus": Images(STUDY / "data/processed").digest,
+        "labelled": Images(STUDY / "data/evaluation/cifar10").digest,
+    }
+
+
 def measured(what: dict[str, Any], jobs: int) -> dict[str, float]:
     """The accuracies on validation by probe, and the seconds of the training; from the file of an earlier run."""
     kept = files.work_folder() / "ablation" / f"{files.digest(what)}.json"
@@ -130,7 +146,9 @@ def measured(what: dict[str, Any], jobs: int) -> dict[str, float]:
     return found
 
 
-def train_and_probe(settings: dict[str, Any], probes: list[str]) -> dict[str, float]:
+def train_and_probe(
+    settings: dict[str, Any], probes: dict[str, dict[str, Any]], evaluate: dict[str, Any], **_: str
+) -> dict[str, float]:
     """One training, and its discriminator on the validation split."""
     from ganpipe.corpus.shards import Images
     from ganpipe.evaluation.judge import Judge
@@ -138,7 +156,6 @@ def train_and_probe(settings: dict[str, Any], probes: list[str]) -> dict[str, fl
     from ganpipe.models.dcgan import Discriminator
     from ganpipe.models.networks import AVERAGE, DISCRIMINATOR
     from ganpipe.runtime import choose_device, keep_freed_memory
-    from ganpipe.settings import load_params
     from ganpipe.training.loop import train
     from ganpipe.training.params import Training
 
@@ -146,10 +163,10 @@ def train_and_probe(settings: dict[str, Any], probes: list[str]) -> dict[str, fl
     device, corpus, started = choose_device(), Images(STUDY / "data/processed"), time.perf_counter()
     trained = train(Training.variant(settings).model_validate(settings), corpus, device)
     found = {"seconds": time.perf_counter() - started}
-    study = load_params(EvaluateParams, "evaluate", STUDY / "params.yaml").model_copy(update={"test": False})
+    study = EvaluateParams.model_validate(evaluate)
     judge = Judge(study, Images(STUDY / "data/evaluation/cifar10"), 32, corpus.manifest["resize"], device)
-    for name in probes:
-        judge.params = study.model_copy(update=PROBES[name])
+    for name, levers in probes.items():
+        judge.params = study.model_copy(update=levers)
         network = trained.networks[DISCRIMINATOR + (AVERAGE if judge.params.average else "")].eval()
         assert isinstance(network, Discriminator)  # noqa: S101 (of images, there is no other)
         found[name] = judge.choose(name, judge.of_network(name, network)["train"]).accuracy

@@ -6,7 +6,7 @@ import torch
 from ganpipe import cli
 from ganpipe.errors import UserError
 from ganpipe.models.dcgan import Discriminator, Generator, fold
-from ganpipe.models.store import load_config, load_discriminator, save_gan
+from ganpipe.models.store import CLASSIFIER, load_config, load_discriminator, save_gan
 from ganpipe.release import release
 from support.tiny import lively
 
@@ -65,6 +65,14 @@ def test_a_trained_model_is_never_overwritten(tmp_path: Path) -> None:
     release(whole, False, tmp_path / "out")
     with pytest.raises(UserError, match="is the model itself"):
         release(tmp_path / "out", False, tmp_path / "out")
+
+
+def test_what_was_trained_on_labels_is_not_released(tmp_path: Path) -> None:
+    about = {"network": CLASSIFIER, "corpus": {"name": "digits", "resize": "bilinear"}}
+    save_gan(tmp_path / "model", {"discriminator": fold(lively(Discriminator(2, "dcgan32"), 1))}, about)
+    with pytest.raises(UserError, match="model is a classifier, trained on labels"):
+        release(tmp_path / "model", False, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_was_not_averaged_has_no_average(tmp_path: Path) -> None:

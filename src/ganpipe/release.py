@@ -9,7 +9,7 @@ from torch import nn
 from ganpipe.errors import UserError
 from ganpipe.models.networks import AVERAGE, DISCRIMINATOR
 from ganpipe.models.pixels import to_network
-from ganpipe.models.store import load_config, load_discriminator, refuse_generator, save_gan
+from ganpipe.models.store import load_config, load_discriminator, refuse_classifier, refuse_generator, save_gan
 
 CPU = torch.device("cpu")
 KERNELS = nn.Conv2d, nn.Linear  # most of the numbers; statistics and gains stay as they are
@@ -28,11 +28,12 @@ def release(model: Path, average: bool, out: Path) -> Released:
     """Write the discriminator of `model` to the folder `out`, as a model that `evaluate.weights` can name.
 
     `average` takes the averaged weights. What `out` held is replaced; UserError where that is a trained generator, or
-    where `model` has no such discriminator.
+    where `model` has no such discriminator, or one that was trained on labels.
     """
     refuse_generator(out)
     if out.resolve() == model.resolve():
         raise UserError(f"{out} is the model itself: name another folder")
+    refuse_classifier(model)
     config, network = load_config(model), load_discriminator(model, CPU, average)
     noise = torch.randint(0, 256, (IMAGES, *[network.table.size] * 2, 3), generator=torch.Generator().manual_seed(0))
     images = to_network(noise.to(torch.uint8))

@@ -205,7 +205,10 @@ def first_speaks() -> Iterator[None]:
 
 
 def mix_seed(*parts: int) -> int:
-    """One 63-bit seed from several integers, such as a setting's seed and a step: well mixed, the same everywhere."""
+    """One 63-bit seed from several integers, such as a setting's seed and a step: well mixed, the same everywhere.
+
+    Zeros at the end do not count: of (7,) and (7, 0) it is the same.
+    """
     import numpy as np
 
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -1,12 +1,17 @@
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 import headline
+import numpy as np
 import pytest
 import yaml
 
+from ganpipe.corpus.shards import Images
+from ganpipe.evaluation.l2svm import L2SVM
+from ganpipe.intervals import wilson
 from ganpipe.models.dcgan import Discriminator, fold
 from ganpipe.models.store import save_gan
 from support.tiny import lively
@@ -37,7 +42,10 @@ def test_it_measures_each_row_and_its_controls(
     for name in ("the paper's", "the paper's, untrained", "raw pixels"):
         assert 0.7 < figures[f"test, {name}"] <= 1 and 0.7 < figures[f"validation, {name}"] <= 1
         (line,) = (line for line in said.splitlines() if line.startswith(f"| {name} |"))
-        assert f"{100 * figures[f'test, {name}']:.2f} (" in line
+        for share, count in ((figures[f"validation, {name}"], 288), (figures[f"test, {name}"], 360)):
+            low, high = wilson(share, count)
+            assert f" {100 * share:.2f} ({100 * low:.1f} to {100 * high:.1f}) " in line
+    assert figures["validation, the paper's"] != figures["validation, the paper's, untrained"]
     assert "| the paper's discriminator, 1.28 million images |  | 82.8 |" in said
     assert "warning: the paper's: " in said and "but 50.00% when it was chosen" in said
 
@@ -45,6 +53,60 @@ def test_it_measures_each_row_and_its_controls(
     run(project, monkeypatch)
     said = capsys.readouterr().out
     assert "warning" not in said and "SVHN" not in said
+
+
+def test_what_judges_is_not_fitted_to(project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Four fifths of the training images are for validation, all of them for the test images, which teach nothing."""
+    fitted: list[int] = []
+    fit = L2SVM.fit
+
+    def fitting(machine: L2SVM, rows: Any, labels: np.ndarray, **how: Any) -> L2SVM:
+        fitted.append(len(labels))
+        return fit(machine, rows, labels, **how)
+
+    monkeypatch.setattr(L2SVM, "fit", fitting)
+    shutil.copytree(project, tmp_path / "shuffled")
+    path = tmp_path / "shuffled/data/evaluation/cifar10/labels.npy"
+    labels = np.load(path)
+    tests = Images(path.parent).rows("test")
+    labels[tests] = np.random.default_rng(0).permutation(labels[tests])
+    np.save(path, labels)
+    found = {}
+    for folder in (project, tmp_path / "shuffled"):
+        write(folder)
+        run(folder, monkeypatch, "--json", "found.json")
+        found[folder.name] = json.loads((folder / "found.json").read_text())["figures"]
+        assert fitted == [1149, 1437] * 3
+        fitted.clear()
+    true, shuffled = found[project.name], found["shuffled"]
+    assert shuffled["validation, the paper's"] == true["validation, the paper's"]
+    assert shuffled["test, the paper's"] < 0.3 < 0.8 < true["test, the paper's"]
+
+
+def test_averaged_weights_may_be_probed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    networks = {
+        "discriminator": fold(lively(Discriminator(4, "dcgan32"), 1)),
+        "discriminator_average": fold(lively(Discriminator(4, "dcgan32"), 9)),
+    }
+    save_gan(project / "released/tiny/both", networks, {"corpus": {"name": "photographs", "resize": "bilinear"}})
+    averaged = {"name": "averaged", "probe": {"flip": True, "average": True}, "C_untrained": None}
+    write(project, averaged, weights="both")
+    run(project, monkeypatch, "--json", "found.json")
+    figures = json.loads((project / "found.json").read_text())["figures"]
+    assert figures["validation, averaged"] != figures["validation, the paper's"]
+
+
+def test_settings_of_the_project_change_nothing(project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    shutil.copytree(project, tmp_path / "other")
+    given = yaml.safe_load((tmp_path / "other/params.yaml").read_text())
+    given["evaluate"] |= {"validation": 0.1, "seed": 5, "tolerance": 0.5, "pooling": "mean"}
+    (tmp_path / "other/params.yaml").write_text(yaml.safe_dump(given))
+    found = []
+    for folder in (project, tmp_path / "other"):
+        write(folder)
+        run(folder, monkeypatch, "--json", "found.json")
+        found.append(json.loads((folder / "found.json").read_text())["figures"])
+    assert found[0] == found[1]
 
 
 def test_a_control_that_two_rows_share_is_measured_once(
@@ -59,7 +121,16 @@ def test_a_control_that_two_rows_share_is_measured_once(
     assert figures["test, another"] == figures["test, the paper's"]  # it is the same discriminator
 
     write(project, {"name": "another", "C_untrained": None, "probe": {}})
-    with pytest.raises(SystemExit, match="another has no C_untrained, and no earlier row has its probe"):
+    with pytest.raises(SystemExit, match="another has no C_untrained, and no other row has its control"):
+        run(project, monkeypatch)
+    wider = fold(lively(Discriminator(6, "dcgan32"), 1))
+    about = {"corpus": {"name": "photographs", "resize": "bilinear"}}
+    save_gan(project / "released/tiny/wider", {"discriminator": wider}, about)
+    write(project, {"name": "wider", "weights": "wider", "C_untrained": None})
+    with pytest.raises(SystemExit, match="wider has no C_untrained, and no other row has its control"):
+        run(project, monkeypatch)
+    write(project, {})
+    with pytest.raises(SystemExit, match="headline.yaml is damaged: .*two rows have one name"):
         run(project, monkeypatch)
 
 
@@ -97,6 +168,8 @@ def test_a_discriminator_that_saw_the_images_is_none_of_these(project: Path, mon
     [
         ({"C": -1}, "headline.yaml is damaged: .*C .*greater than 0"),
         ({"unknown": 1}, "headline.yaml is damaged: .*unknown"),
+        ({"probe": {"layers": [9]}}, "evaluate.layers names layer 9, but the discriminator has 6"),
+        ({"probe": {"layer_weights": [1, 2]}}, "evaluate.layer_weights are 2 numbers, for 6 layers"),
         ({"weights": "nowhere"}, "nowhere holds no config.json"),
         ({"probe": {"poling": "mean"}}, "a probe of headline.yaml is damaged: .*poling"),
         ({"probe": {"pooling": "none"}}, "a probe of headline.yaml is damaged: .*pooling"),

@@ -77,6 +77,12 @@ def test_batches_are_written_as_they_come_and_not_held() -> None:
     assert (Images(Path()).pixels(np.arange(16, 20)) == noise(4, 3, 5) + np.uint8(4)).all()
 
 
+@pytest.mark.parametrize("other", [np.zeros((2, 2, 2, 3), np.int64), np.zeros((2, 3, 2, 3), np.uint8)])
+def test_a_batch_of_another_form_is_an_error(other: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"expected uint8 of shape \(2, 2, 3\), given"):
+        write_pixels(Path(), [noise(2, 2, 2), other], 4, None, {})
+
+
 def test_too_few_pixels_are_an_error() -> None:
     with pytest.raises(ValueError, match="expected 5 images, given 4"):
         write_pixels(Path(), [noise(4, 2, 2)], 5, None, {})

@@ -107,7 +107,7 @@ def test_the_command_makes_what_distances_takes(
     assert "fid_classifier_" in ganpipe("distances", "digits:train", "digits:test", "--network", "c", "--samples", "9")
     for words, sentence in (
         (("--steps", "0"), "--steps is 0: it is a number from 1"),
-        (("--out", "gan"), "gan holds a trained generator: choose another folder by --out"),
+        (("--out", "gan"), "gan holds a trained generator: choose another folder"),
     ):
         Path("gan").mkdir(exist_ok=True)
         Path("gan/generator.safetensors").touch()

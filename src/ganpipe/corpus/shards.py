@@ -57,12 +57,14 @@ def _write_arrays(
 ) -> None:
     container, stem, dtype = form
     shards: list[dict[str, Any]] = []
-    shape: tuple[int, ...] = ()
+    shape: tuple[int, ...] | None = None
     written = room = 0  # rows in all, and those that the last shard still takes
     for batch in batches:
         if written + len(batch) > count:
             raise ValueError(f"expected {count} images, given more")
-        shape, rest = batch.shape[1:], batch
+        shape, rest = batch.shape[1:] if shape is None else shape, batch
+        if (batch.dtype, batch.shape[1:]) != (np.dtype(dtype), shape):
+            raise ValueError(f"expected {dtype} of shape {shape}, given {batch.dtype} of {batch.shape[1:]}")
         while len(rest):
             if not room:
                 room = min(max(1, SHARD_BYTES // (math.prod(shape) * batch.itemsize)), count - written)
@@ -79,7 +81,7 @@ def _write_arrays(
         files.save_array(folder / "labels.npy", labels)
     _write_manifest(
         folder,
-        {"container": container, "count": count, "shape": [count, *shape], "dtype": dtype},
+        {"container": container, "count": count, "shape": [count, *(shape or ())], "dtype": dtype},
         shards,
         extra,
         about,

@@ -31,6 +31,14 @@ class Finding:
     few: dict[int, FewLabels]
 
 
+def refuse_other_layers(params: EvaluateParams, discriminator: Discriminator) -> None:
+    """A UserError where the settings speak of other layers than the discriminator has."""
+    if (last := max(params.layers or [1])) > len(discriminator.convs):
+        raise UserError(f"evaluate.layers names layer {last}, but the discriminator has {len(discriminator.convs)}")
+    if params.layer_weights and len(params.layer_weights) != (count := len(params.layers or discriminator.convs)):
+        raise UserError(f"evaluate.layer_weights are {len(params.layer_weights)} numbers, for {count} layers")
+
+
 class Judge:
     """Its `pixels` and `labels` are by split; the first `fitting` of the training set are fitted to, the rest judge."""
 

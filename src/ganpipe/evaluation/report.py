@@ -12,14 +12,14 @@ from ganpipe.corpus.shards import Images
 from ganpipe.errors import UserError
 from ganpipe.evaluation.cifair import clean_rows
 from ganpipe.evaluation.features import columns
-from ganpipe.evaluation.judge import Finding, Judge
+from ganpipe.evaluation.judge import Finding, Judge, refuse_other_layers
 from ganpipe.evaluation.params import EvaluateParams
 from ganpipe.evaluation.protocols import Answers
 from ganpipe.evaluation.supervised import Supervised
 from ganpipe.intervals import wilson
 from ganpipe.models.dcgan import Discriminator, fold, initialise, place
 from ganpipe.models.pixels import freeze_on
-from ganpipe.models.store import CLASSIFIER, kept_folders, load_config, load_discriminator
+from ganpipe.models.store import kept_folders, load_config, load_discriminator, refuse_classifier
 from ganpipe.runtime import first_speaks, keep_freed_memory, mix_seed
 
 FURTHER = 8  # values of C beyond the authors' for features of another scale than theirs
@@ -59,14 +59,8 @@ def evaluate(
     """
     keep_freed_memory()
     config, discriminator = load_config(weights), load_discriminator(weights, device, params.average)
-    if config["network"] == CLASSIFIER:
-        raise UserError(
-            f"{weights} is a classifier, trained on labels: it serves `ganpipe distances`, and no figure here"
-        )
-    if (last := max(params.layers or [1])) > len(discriminator.convs):
-        raise UserError(f"evaluate.layers names layer {last}, but the discriminator has {len(discriminator.convs)}")
-    if params.layer_weights and len(params.layer_weights) != (count := len(params.layers or discriminator.convs)):
-        raise UserError(f"evaluate.layer_weights are {len(params.layer_weights)} numbers, for {count} layers")
+    refuse_classifier(weights)
+    refuse_other_layers(params, discriminator)
     kept = kept_folders(weights) if params.kept else {}
     if params.kept and not kept:
         raise UserError(
@@ -190,7 +184,10 @@ def untrained(trained: Discriminator, seed: int, corpus: Images, device: torch.d
 def initial(
     trained: Discriminator, seed: int, count: int, read: Callable[[np.ndarray], np.ndarray], device: torch.device
 ) -> Discriminator:
-    """The same, its statistics frozen on `count` images; `read` takes indices to uint8 (n, S, S, 3)."""
+    """The same network with the weights that a training of that seed starts from.
+
+    Its statistics are frozen on `count` images; `read` takes indices to uint8 (n, S, S, 3).
+    """
     network = Discriminator(**trained.config)
     initialise(network, torch.Generator().manual_seed(mix_seed(seed)))
     fold(network)

@@ -51,7 +51,15 @@ def save_gan(folder: Path, networks: Mapping[str, nn.Module], about: dict[str, A
 def refuse_generator(folder: Path) -> None:
     """A UserError where `folder` holds a generator, which took hours and would be lost."""
     if (folder / "generator.safetensors").exists():
-        raise UserError(f"{folder} holds a trained generator: choose another folder by --out")
+        raise UserError(f"{folder} holds a trained generator: choose another folder")
+
+
+def refuse_classifier(folder: Path) -> None:
+    """A UserError where what `folder` holds was trained on labels."""
+    if load_config(folder)["network"] == CLASSIFIER:
+        raise UserError(
+            f"{folder} is a classifier, trained on labels: it serves `ganpipe distances`, and no figure here"
+        )
 
 
 def kept_folders(folder: Path) -> dict[int, Path]:
