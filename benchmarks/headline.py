@@ -1,38 +1,36 @@
 """What the released discriminators give on CIFAR-10, measured anew from their weights: the table of the model card.
 
     make headline                                            (RELEASE=FOLDER for another one)
-    python benchmarks/headline.py FOLDER [--quick] [--json PATH]
+    python benchmarks/headline.py FOLDER [--choose] [--quick] [--json PATH]
 
-The folder's `headline.yaml` has a row for each discriminator, with the levers of its probe and the C that validation
-chose; all other settings of `evaluate` are the paper's, whatever params.yaml says. Each is fitted to four fifths of the
-training images and judged on the others, then fitted to all of them and shown the test images. The controls are pixels
-and the network of each row as it was before training, with the same probe; its batch-norm statistics are of the
-labelled set's training images, where the trained one's are of its corpus. Where SVHN is, too (`dvc repro
-evaluation_sets` with it among `evaluate.datasets`), each is also measured there, with 100 labels a class. `--quick`
-takes the first row and 5,000 training images: it shows that everything is in its place.
+The folder's `headline.yaml` has a row for each discriminator: its name, the folder of its weights, the levers of its
+probe; all other settings of `evaluate` are the paper's, whatever params.yaml says. `--choose` finds each C on
+validation, does not look at the test images, and writes what it found to headline.yaml. Without it each row is fitted
+to four fifths of the training images and judged on the others, then fitted to all of them and shown the test images;
+where headline.yaml has no figure of the test yet, that is written, too.
+
+The controls are pixels and the network of each row as it was before training, with the same probe; its batch-norm
+statistics are of the labelled set's training images, where the trained one's are of its corpus. Where SVHN is, too
+(`dvc repro evaluation_sets` with it among `evaluate.datasets`), each is also measured there, with 100 labels a class.
+`--quick` takes the first row and 5,000 training images: it shows that everything is in its place.
 """
 
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple
 
-import yaml
-from levers import PAPER, shorten
-from pydantic import Field, ValidationError, model_validator
+from releases import Headline, Row, control_of, judge_of, loaded, read, refuse_unchosen, write
 from reporting import machine, parser, report
 
 from ganpipe.corpus.shards import Images
-from ganpipe.errors import UserError, entry
+from ganpipe.errors import entry
 from ganpipe.evaluation.few_labels import few_labels
-from ganpipe.evaluation.judge import CHOOSING_DRAWS, Features, Judge, refuse_other_layers
+from ganpipe.evaluation.judge import CHOOSING_DRAWS, Features, Judge
 from ganpipe.evaluation.l2svm import L2SVM
-from ganpipe.evaluation.params import EvaluateParams
 from ganpipe.evaluation.protocols import CHOOSING_TOLERANCE, Choice, probe
-from ganpipe.evaluation.report import FURTHER, initial
+from ganpipe.evaluation.report import FURTHER
 from ganpipe.intervals import wilson
-from ganpipe.models.dcgan import Discriminator
-from ganpipe.models.store import load_config, load_discriminator, refuse_classifier
-from ganpipe.runtime import choose_device, keep_freed_memory
-from ganpipe.settings import Section
+from ganpipe.models.store import load_config
+from ganpipe.runtime import keep_freed_memory
 
 PUBLISHED = {  # per cent of CIFAR-10's test images, all labels (Radford et al. 2015, table 1)
     "1-layer k-means, 4,800 features": 80.6,
@@ -46,35 +44,7 @@ PUBLISHED_SVHN = {  # per cent wrong of SVHN's test images, 100 labels a class (
 }
 LABELS, DRAWS, VALIDATION = 100, 10, 10_000  # of SVHN's protocol; the paper tests 100 draws
 SHIFT = 0.003  # of a share that another processor's rounding may make
-QUICK = 5_000
 SVHN = Path("data/evaluation/svhn")
-
-
-class Row(Section):
-    """A discriminator, how it is probed, and what was found when that was chosen."""
-
-    name: str
-    weights: str = Field(description="folder beside headline.yaml")
-    probe: dict[str, Any] = Field(description="settings of `evaluate` that are not the paper's")
-    C: float = Field(gt=0)
-    C_untrained: float | None = Field(
-        gt=0, description="of the same network untrained; null where another row, with the same probe, has that control"
-    )
-    validation: float = Field(ge=0, le=1)
-    test: float = Field(ge=0, le=1)
-
-
-class Headline(Section):
-    """The content of headline.yaml."""
-
-    rows: list[Row] = Field(min_length=1)
-    C_pixels: float = Field(gt=0)
-
-    @model_validator(mode="after")
-    def _names_differ(self) -> Self:
-        if len({row.name for row in self.rows}) < len(self.rows):
-            raise ValueError("two rows have one name")
-        return self
 
 
 class Measured(NamedTuple):
@@ -99,9 +69,14 @@ def main() -> None:
     """Measure and print."""
     made = parser("What the released discriminators give")
     made.add_argument("folder", type=Path, help="with headline.yaml and the models it names")
+    made.add_argument("--choose", action="store_true", help="find each C on validation, for headline.yaml")
     asked = made.parse_args()
     keep_freed_memory()
     headline, labelled = read(asked.folder), Images(Path("data/evaluation/cifar10"))
+    if asked.choose:
+        report(chosen(headline, asked.folder, labelled, asked.quick), asked.json)
+        return
+    refuse_unchosen(asked.folder, headline)
     svhn = Images(SVHN) if SVHN.exists() else None  # damage shows before the work, not after it
     rows = headline.rows[:1] if asked.quick else headline.rows
     found: list[Measured] = []
@@ -109,10 +84,8 @@ def main() -> None:
         found += measured(row, asked.folder / row.weights, labelled, asked.quick)
     found.append(of_pixels(headline, labelled, asked.quick))
     print(f"\n{table(found)}\n\n{machine()}")
-    for row in rows:
-        here = next(each.test for each in found if each.name == row.name)
-        if not asked.quick and abs(here - row.test) > SHIFT:
-            print(f"warning: {row.name}: {here:.2%} here, but {row.test:.2%} when it was chosen")
+    if not asked.quick:
+        remembered(headline, asked.folder, {each.name: each.test for each in found})
     figures = {f"{key}, {each.name}": getattr(each, key) for each in found for key in ("validation", "test")}
     if svhn is not None:
         there = on_svhn(rows, asked.folder, svhn, asked.quick)
@@ -121,50 +94,46 @@ def main() -> None:
     report(figures, asked.json)
 
 
-def read(folder: Path) -> Headline:
-    """headline.yaml; a UserError where it is missing or says something else."""
-    path = folder / "headline.yaml"
-    try:
-        headline = Headline.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise UserError(f"there is no {path}: name a folder of released/") from None
-    except (yaml.YAMLError, ValidationError) as error:
-        raise UserError(f"{path} is damaged: {' '.join(str(error).split())}") from None
-    controls = [control_of(row, folder) for row in headline.rows if row.C_untrained is not None]
+def remembered(headline: Headline, folder: Path, tests: dict[str, float]) -> None:
+    """The figures of the test go to headline.yaml where it has none; where it has others, that is said."""
     for row in headline.rows:
-        if row.C_untrained is None and control_of(row, folder) not in controls:
-            raise UserError(f"{path} is damaged: {row.name} has no C_untrained, and no other row has its control")
-    return headline
+        if row.test is not None and abs(tests[row.name] - row.test) > SHIFT:
+            print(f"warning: {row.name}: {tests[row.name]:.2%} here, but {row.test:.2%} when it was chosen")
+    rows = [
+        row if row.test is not None else row.model_copy(update={"test": round(tests[row.name], 4)})
+        for row in headline.rows
+    ]
+    if rows != headline.rows:
+        write(folder, headline.model_copy(update={"rows": rows}))
 
 
-def control_of(row: Row, folder: Path) -> dict[str, Any]:
-    """All that the untrained network's figures depend on."""
-    config = load_config(folder / row.weights)
-    probe = {key: value for key, value in row.probe.items() if key != "average"}
-    shape, resize = config.get("discriminator"), config["corpus"]["resize"]
-    return {"shape": shape, "seed": seed_of(config), "resize": resize, "probe": probe}
-
-
-def seed_of(config: dict[str, Any]) -> int:
-    """Of the training, which its first weights follow from."""
-    return int(config.get("train", {}).get("seed", 0))
-
-
-def judge_of(changes: dict[str, Any], labelled: Images, size: int, resize: str, quick: bool) -> Judge:
-    """With the paper's probe but for these settings."""
-    try:
-        params = EvaluateParams.model_validate({**PAPER, **changes, "test": True})
-    except ValidationError as error:
-        raise UserError(f"a probe of headline.yaml is damaged: {' '.join(str(error).split())}") from None
-    judge = Judge(params, labelled, size, resize, choose_device())
-    if quick:
-        shorten(judge, QUICK)
-    return judge
+def chosen(headline: Headline, folder: Path, labelled: Images, quick: bool) -> dict[str, float]:
+    """Each C and the accuracies on validation; what was there of them in headline.yaml is replaced, unless quick."""
+    figures: dict[str, float] = {}
+    rows: list[Row] = []
+    for row in headline.rows:
+        shared = control_of(row, folder) in [control_of(earlier, folder) for earlier in rows]
+        networks, judge = loaded(row, folder / row.weights, labelled, quick, not shared, test=False)
+        for name, network in networks.items():
+            choice = judge.choose(name, judge.of_network(name, network)["train"])
+            figures |= {f"validation, {name}": choice.accuracy, f"C, {name}": choice.C}
+        found = {
+            "C": figures[f"C, {row.name}"],
+            "C_untrained": None if shared else figures[f"C, {row.name}, untrained"],
+            "validation": round(figures[f"validation, {row.name}"], 4),
+            "test": None,
+        }
+        rows.append(row.model_copy(update=found))
+    judge = judge_of({}, labelled, 32, "bilinear", quick, test=False)
+    pixels = judge.choose("raw pixels", judge.of_pixels()["train"]).C
+    if not quick:
+        write(folder, headline.model_copy(update={"rows": rows, "C_pixels": pixels}))
+    return {**figures, "C, raw pixels": pixels}
 
 
 def measured(row: Row, weights: Path, labelled: Images, quick: bool) -> list[Measured]:
-    """The discriminator, and what it was before training."""
-    networks, judge = loaded(row, weights, labelled, quick)
+    """The discriminator, and what it was before training, unless another row's control is that."""
+    networks, judge = loaded(row, weights, labelled, quick, row.C_untrained is not None)
     costs = [C for C in (row.C, row.C_untrained) if C is not None]
     return [
         fitted(judge, name, judge.of_network(name, network), C)
@@ -172,27 +141,9 @@ def measured(row: Row, weights: Path, labelled: Images, quick: bool) -> list[Mea
     ]
 
 
-def loaded(
-    row: Row, weights: Path, labelled: Images, quick: bool, **changes: Any
-) -> tuple[dict[str, Discriminator], Judge]:
-    """The discriminator, what it was before training unless an earlier row was that, and who measures them."""
-    refuse_classifier(weights)
-    config, device = load_config(weights), choose_device()
-    if config["corpus"].get("name") == labelled.manifest["name"]:
-        raise UserError(f"{weights} was trained on {labelled.manifest['name']}, which a discriminator here never saw")
-    shape = load_discriminator(weights, device)
-    judge = judge_of({**row.probe, **changes}, labelled, shape.table.size, config["corpus"]["resize"], quick)
-    refuse_other_layers(judge.params, shape)
-    network = load_discriminator(weights, device, judge.params.average)
-    if row.C_untrained is None:
-        return {row.name: network}, judge
-    pixels = judge.pixels["train"]
-    control = initial(network, seed_of(config), len(pixels), pixels.__getitem__, device)
-    return {row.name: network, f"{row.name}, untrained": control}, judge
-
-
 def of_pixels(headline: Headline, labelled: Images, quick: bool) -> Measured:
     """Raw pixels."""
+    assert headline.C_pixels  # noqa: S101 (or it would have been refused)
     judge = judge_of({}, labelled, 32, "bilinear", quick)
     return fitted(judge, "raw pixels", judge.of_pixels(), headline.C_pixels)
 
@@ -216,11 +167,11 @@ def on_svhn(rows: list[Row], folder: Path, svhn: Images, quick: bool) -> list[On
         if load_config(folder / row.weights)["corpus"].get("name") == svhn.name:
             print(f"{row.name} was trained on SVHN's images: it is not measured there")
             continue
-        networks, judge = loaded(row, folder / row.weights, svhn, quick, **validation)
+        networks, judge = loaded(row, folder / row.weights, svhn, quick, row.C_untrained is not None, **validation)
         further = 0 if judge.params.scaling == "none" else FURTHER  # the authors' seven C suit unscaled features
         for name, network in networks.items():
             found.append(with_few(judge, name, judge.of_network(name, network), further))
-    judge = judge_of(validation, svhn, 32, "bilinear", quick)
+    judge = judge_of({}, svhn, 32, "bilinear", quick, **validation)
     return [*found, with_few(judge, "raw pixels", judge.of_pixels(), FURTHER)]
 
 

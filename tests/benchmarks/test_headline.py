@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import headline
+import levers
 import numpy as np
 import pytest
+import releases
 import yaml
 
 from ganpipe.corpus.shards import Images
@@ -83,6 +85,39 @@ def test_what_judges_is_not_fitted_to(project: Path, monkeypatch: pytest.MonkeyP
     assert shuffled["test, the paper's"] < 0.3 < 0.8 < true["test, the paper's"]
 
 
+def test_what_is_chosen_on_validation_is_written_and_the_first_look_at_the_test_too(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(levers.PAPER, "C", [0.01])  # digits take more than photographs
+    path = project / "released/tiny/headline.yaml"
+    row = {"weights": "paper", "probe": {"flip": True}}
+    path.write_text(yaml.safe_dump({"rows": [{"name": "one", **row}, {"name": "twin", **row}]}))
+    with pytest.raises(SystemExit, match="no C of raw pixels; one; one, untrained; twin; twin, untrained: --choose"):
+        run(project, monkeypatch)
+
+    read = Images.labels
+
+    def reading(images: Images, split: str) -> np.ndarray:
+        assert split == "train"
+        return read(images, split)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Images, "labels", reading)
+        run(project, patch, "--choose", "--json", "found.json")
+    figures = json.loads((project / "found.json").read_text())["figures"]
+    held = yaml.safe_load(path.read_text())
+    one, twin = held["rows"]
+    assert (one["C"], one["C_untrained"]) == (figures["C, one"], figures["C, one, untrained"])
+    assert one["validation"] == round(figures["validation, one"], 4) and held["C_pixels"] == figures["C, raw pixels"]
+    assert "test" not in one and "C_untrained" not in twin  # it is the first one's
+
+    run(project, monkeypatch, "--json", "found.json")
+    figures = json.loads((project / "found.json").read_text())["figures"]
+    assert [row["test"] for row in yaml.safe_load(path.read_text())["rows"]] == [round(figures["test, one"], 4)] * 2
+    assert figures["validation, one"] == pytest.approx(one["validation"], abs=1e-4)
+    assert "when it was chosen" not in capsys.readouterr().out
+
+
 def test_averaged_weights_may_be_probed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     networks = {
         "discriminator": fold(lively(Discriminator(4, "dcgan32"), 1)),
@@ -121,13 +156,13 @@ def test_a_control_that_two_rows_share_is_measured_once(
     assert figures["test, another"] == figures["test, the paper's"]  # it is the same discriminator
 
     write(project, {"name": "another", "C_untrained": None, "probe": {}})
-    with pytest.raises(SystemExit, match="another has no C_untrained, and no other row has its control"):
+    with pytest.raises(SystemExit, match="headline.yaml has no C of another, untrained: --choose finds it"):
         run(project, monkeypatch)
     wider = fold(lively(Discriminator(6, "dcgan32"), 1))
     about = {"corpus": {"name": "photographs", "resize": "bilinear"}}
     save_gan(project / "released/tiny/wider", {"discriminator": wider}, about)
     write(project, {"name": "wider", "weights": "wider", "C_untrained": None})
-    with pytest.raises(SystemExit, match="wider has no C_untrained, and no other row has its control"):
+    with pytest.raises(SystemExit, match="headline.yaml has no C of wider, untrained: --choose finds it"):
         run(project, monkeypatch)
     write(project, {})
     with pytest.raises(SystemExit, match="headline.yaml is damaged: .*two rows have one name"):
@@ -138,7 +173,7 @@ def test_where_svhn_is_all_are_measured_there_with_few_labels(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(headline, "LABELS", 5)
-    monkeypatch.setattr(headline, "QUICK", 1000)
+    monkeypatch.setattr(releases, "QUICK", 1000)
     write(project)
     there = project / "data/evaluation/svhn"
     there.symlink_to(project / "data/evaluation/cifar10")
