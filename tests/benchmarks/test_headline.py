@@ -2,16 +2,17 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import headline
-import levers
 import numpy as np
 import pytest
 import releases
 import yaml
 
 from ganpipe.corpus.shards import Images
+from ganpipe.evaluation.judge import Judge
 from ganpipe.evaluation.l2svm import L2SVM
 from ganpipe.intervals import wilson
 from ganpipe.models.dcgan import Discriminator, fold
@@ -88,13 +89,18 @@ def test_what_judges_is_not_fitted_to(project: Path, monkeypatch: pytest.MonkeyP
 def test_what_is_chosen_on_validation_is_written_and_the_first_look_at_the_test_too(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(levers.PAPER, "C", [0.01])  # digits take more than photographs
     path = project / "released/tiny/headline.yaml"
     row = {"weights": "paper", "probe": {"flip": True}}
     path.write_text(yaml.safe_dump({"rows": [{"name": "one", **row}, {"name": "twin", **row}]}))
     with pytest.raises(SystemExit, match="no C of raw pixels; one; one, untrained; twin; twin, untrained: --choose"):
         run(project, monkeypatch)
 
+    choices = {
+        "one": SimpleNamespace(C=1e-3, accuracy=0.91234),
+        "one, untrained": SimpleNamespace(C=2e-3, accuracy=0.9),
+        "twin": SimpleNamespace(C=3e-3, accuracy=0.92),
+        "raw pixels": SimpleNamespace(C=4e-3, accuracy=0.8),
+    }
     read = Images.labels
 
     def reading(images: Images, split: str) -> np.ndarray:
@@ -103,18 +109,18 @@ def test_what_is_chosen_on_validation_is_written_and_the_first_look_at_the_test_
 
     with monkeypatch.context() as patch:
         patch.setattr(Images, "labels", reading)
+        patch.setattr(Judge, "choose", lambda _, name, *__: choices[name])
         run(project, patch, "--choose", "--json", "found.json")
     figures = json.loads((project / "found.json").read_text())["figures"]
-    held = yaml.safe_load(path.read_text())
-    one, twin = held["rows"]
-    assert (one["C"], one["C_untrained"]) == (figures["C, one"], figures["C, one, untrained"])
-    assert one["validation"] == round(figures["validation, one"], 4) and held["C_pixels"] == figures["C, raw pixels"]
-    assert "test" not in one and "C_untrained" not in twin  # it is the first one's
+    assert figures["validation, twin"] == 0.92 and figures["C, raw pixels"] == 4e-3
+    one = {"name": "one", **row, "C": 1e-3, "C_untrained": 2e-3, "validation": 0.9123}
+    twin = {"name": "twin", **row, "C": 3e-3, "validation": 0.92}  # the other's control is its own
+    assert yaml.safe_load(path.read_text()) == {"rows": [one, twin], "C_pixels": 4e-3}
 
     run(project, monkeypatch, "--json", "found.json")
     figures = json.loads((project / "found.json").read_text())["figures"]
-    assert [row["test"] for row in yaml.safe_load(path.read_text())["rows"]] == [round(figures["test, one"], 4)] * 2
-    assert figures["validation, one"] == pytest.approx(one["validation"], abs=1e-4)
+    held = yaml.safe_load(path.read_text())["rows"]
+    assert held == [{**each, "test": round(figures[f"test, {each['name']}"], 4)} for each in (one, twin)]
     assert "when it was chosen" not in capsys.readouterr().out
 
 
