@@ -40,7 +40,7 @@ from ganpipe.errors import UserError, entry
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZES, QUICK = (1_000, 10_000, 100_000, 1_000_000), (100, 1_000)
-EVALUATED = 100_000  # images: the control on pixels holds some 36 KB of each in memory
+EVALUATED = 100_000  # images: the control on pixels holds some 25 KB of each in memory
 APART = 1_000_000  # the evaluation set's images are made otherwise than the corpus's
 SHARD = 10_000  # images in a tar
 CLASSES = 10

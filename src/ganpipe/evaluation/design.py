@@ -76,8 +76,8 @@ class Design:
 
     `features` may be a tensor on any device, an array or a memory map, in half, single or double precision. They are
     never copied whole: blocks of rows are converted one at a time. Products are in single precision (in double for
-    `SMALL` features, or where `dtype` says so) and sums over blocks in double. `constant` 0 leaves the bias out.
-    Raises ValueError where there is no matrix or where it holds NaN or infinity.
+    `SMALL` features, or where `dtype` says so) and sums over blocks in double, but for those of `gram`. `constant` 0
+    leaves the bias out. Raises ValueError where there is no matrix or where it holds NaN or infinity.
 
     Processes may share the rows: then `features` are those at `places` of all `rows`, and each process gets the same
     sums and scores, all of them calling the same methods in the same order. What is said of "own" rows is of these.
