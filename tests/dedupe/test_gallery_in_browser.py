@@ -453,6 +453,17 @@ def test_the_keyboard_goes_through_all_images_in_their_order(context: BrowserCon
     assert page.evaluate("document.activeElement.title") == "g66-3"
 
 
+def test_a_row_is_next_to_the_focus_before_the_next_frame(context: BrowserContext, many: Path) -> None:
+    """A held Tab may be faster than the frames."""
+    page = opened(context, many)
+    beyond = page.evaluate("""() => {
+        const last = [...document.querySelectorAll("button.image")].at(-1);
+        last.focus();
+        return last.closest(".row").nextElementSibling?.className;
+    }""")
+    assert beyond == "row"
+
+
 def test_what_is_in_sight_stays_there_when_the_window_changes(context: BrowserContext, many: Path) -> None:
     page = opened(context, many)
     page.evaluate(f"() => {{ scrollTo(0, 100_000); return {FRAME}; }}")
