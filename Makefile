@@ -4,7 +4,7 @@ PYTHON ?= python3
 PORT ?= 5000
 # One process more than there are processors: a quarter of the time a test waits, for a server or a kill.
 TESTERS := $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
-RELEASE ?= released/imagenet32-width64
+RELEASE ?= released/imagenet32
 export BASE ?= main
 UV_VERSION := 0.13.8
 SYNC := .venv/bin/uv pip sync --quiet --require-hashes --compile-bytecode --python .venv/bin/python requirements.lock

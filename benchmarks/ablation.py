@@ -41,6 +41,9 @@ LEVERS: dict[str, dict[str, Any]] = {
     "normal noise": {"noise": "normal"},
     "half the batch, twice the steps": {"batch_size": 64, "steps_times": 2},
     "half the batch, twice the steps, rate 5e-4": {"batch_size": 64, "steps_times": 2, "learning_rate": 5e-4},
+    "half the batch, twice the steps, rate 5e-4, rotation head": {
+        **{"batch_size": 64, "steps_times": 2, "learning_rate": 5e-4, "rotation": 1.0},
+    },
     "learning rate 5e-4": {"learning_rate": 5e-4},
     "twice the steps": {"steps_times": 2},
     "twice the width": {"width_times": 2},

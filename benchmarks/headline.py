@@ -4,10 +4,11 @@
     python benchmarks/headline.py FOLDER [--choose] [--quick] [--json PATH]
 
 The folder's `headline.yaml` has a row for each discriminator: its name, the folder of its weights, the levers of its
-probe; all other settings of `evaluate` are the paper's, whatever params.yaml says. `--choose` finds each C on
-validation, does not look at the test images, and writes what it found to headline.yaml. Without it each row is fitted
-to four fifths of the training images and judged on the others, then fitted to all of them and shown the test images;
-where headline.yaml has no figure of the test yet, that is written, too.
+probe; all other settings of `evaluate` are the paper's, whatever params.yaml says. `--choose` fits each to four fifths
+of the training images, finds its C on the others (validation), and writes both to headline.yaml; it does not look at
+the test images. Without it each is fitted to all training images with that C and shown the test images; where
+headline.yaml has no figure of the test yet, that is written, too. Networks and features are in bf16 where the hardware
+multiplies it natively, else in fp32.
 
 The controls are pixels and the network of each row as it was before training, with the same probe; its batch-norm
 statistics are of the labelled set's training images, where the trained one's are of its corpus. Where SVHN is, too
@@ -18,7 +19,7 @@ statistics are of the labelled set's training images, where the trained one's ar
 from pathlib import Path
 from typing import NamedTuple
 
-from releases import Headline, Row, control_of, judge_of, loaded, read, refuse_unchosen, write
+from releases import Headline, Loader, Row, Subject, judge_of, read, refuse_unchosen, subjects, write
 from reporting import machine, parser, report
 
 from ganpipe.corpus.shards import Images
@@ -26,11 +27,10 @@ from ganpipe.errors import entry
 from ganpipe.evaluation.few_labels import few_labels
 from ganpipe.evaluation.judge import CHOOSING_DRAWS, Features, Judge
 from ganpipe.evaluation.l2svm import L2SVM
-from ganpipe.evaluation.protocols import CHOOSING_TOLERANCE, Choice, probe
 from ganpipe.evaluation.report import FURTHER
 from ganpipe.intervals import wilson
 from ganpipe.models.store import load_config
-from ganpipe.runtime import keep_freed_memory
+from ganpipe.runtime import choose_device, choose_precision, keep_freed_memory
 
 PUBLISHED = {  # per cent of CIFAR-10's test images, all labels (Radford et al. 2015, table 1)
     "1-layer k-means, 4,800 features": 80.6,
@@ -48,10 +48,10 @@ SVHN = Path("data/evaluation/svhn")
 
 
 class Measured(NamedTuple):
-    """Shares told right, of the images of validation and test, and how many these are."""
+    """Shares told right, of the images of validation (when C was chosen) and test, and how many these are."""
 
     name: str
-    validation: float
+    validation: float | None
     test: float
     images: tuple[int, int]
 
@@ -79,11 +79,10 @@ def main() -> None:
     refuse_unchosen(asked.folder, headline)
     svhn = Images(SVHN) if SVHN.exists() else None  # damage shows before the work, not after it
     rows = headline.rows[:1] if asked.quick else headline.rows
-    found: list[Measured] = []
-    for row in rows:
-        found += measured(row, asked.folder / row.weights, labelled, asked.quick)
+    loader = Loader(asked.folder, labelled, asked.quick)
+    found = [measured(each, loader) for each in subjects(rows, asked.folder)]
     found.append(of_pixels(headline, labelled, asked.quick))
-    print(f"\n{table(found)}\n\n{machine()}")
+    print(f"\n{table(found)}\n\n{machine()}, features in {str(choose_precision('auto', choose_device()))[6:]}")
     if not asked.quick:
         remembered(headline, asked.folder, {each.name: each.test for each in found})
     figures = {f"{key}, {each.name}": getattr(each, key) for each in found for key in ("validation", "test")}
@@ -91,7 +90,7 @@ def main() -> None:
         there = on_svhn(rows, asked.folder, svhn, asked.quick)
         print(f"\n{table_of_svhn(there)}")
         figures |= {f"wrong on SVHN, {each.name}": each.wrong for each in there}
-    report(figures, asked.json)
+    report({name: value for name, value in figures.items() if value is not None}, asked.json)
 
 
 def remembered(headline: Headline, folder: Path, tests: dict[str, float]) -> None:
@@ -109,68 +108,60 @@ def remembered(headline: Headline, folder: Path, tests: dict[str, float]) -> Non
 
 def chosen(headline: Headline, folder: Path, labelled: Images, quick: bool) -> dict[str, float]:
     """Each C and the accuracies on validation; what was there of them in headline.yaml is replaced, unless quick."""
-    figures: dict[str, float] = {}
-    rows: list[Row] = []
-    for row in headline.rows:
-        shared = control_of(row, folder) in [control_of(earlier, folder) for earlier in rows]
-        networks, judge = loaded(row, folder / row.weights, labelled, quick, not shared, test=False)
-        for name, network in networks.items():
-            choice = judge.choose(name, judge.of_network(name, network)["train"])
-            figures |= {f"validation, {name}": choice.accuracy, f"C, {name}": choice.C}
-        found = {
-            "C": figures[f"C, {row.name}"],
-            "C_untrained": None if shared else figures[f"C, {row.name}, untrained"],
-            "validation": round(figures[f"validation, {row.name}"], 4),
-            "test": None,
-        }
-        rows.append(row.model_copy(update=found))
+    choices: dict[str, tuple[float, float]] = {}
+    loader = Loader(folder, labelled, quick, test=False)
+    for each in subjects(headline.rows, folder):
+        judge = loader.judge(each)
+        choice = judge.choose(each.name, loader.features(each, judge)["train"])
+        choices[each.name] = choice.C, round(choice.accuracy, 4)
     judge = judge_of({}, labelled, 32, "bilinear", quick, test=False)
-    pixels = judge.choose("raw pixels", judge.of_pixels()["train"]).C
+    choice = judge.choose("raw pixels", judge.of_pixels()["train"])
+    choices["raw pixels"] = choice.C, round(choice.accuracy, 4)
     if not quick:
-        write(folder, headline.model_copy(update={"rows": rows, "C_pixels": pixels}))
-    return {**figures, "C, raw pixels": pixels}
+        rows = []
+        for row in headline.rows:
+            own, untrained = choices[row.name], choices.get(f"{row.name}, untrained", (None, None))
+            names = ("C", "validation", "C_untrained", "validation_untrained", "test")
+            rows.append(row.model_copy(update=dict(zip(names, (*own, *untrained, None), strict=True))))
+        C, validation = choices["raw pixels"]
+        write(folder, Headline(rows=rows, C_pixels=C, validation_pixels=validation))
+    figures = {f"C, {name}": C for name, (C, _) in choices.items()}
+    return {**figures, **{f"validation, {name}": validation for name, (_, validation) in choices.items()}}
 
 
-def measured(row: Row, weights: Path, labelled: Images, quick: bool) -> list[Measured]:
-    """The discriminator, and what it was before training, unless another row's control is that."""
-    networks, judge = loaded(row, weights, labelled, quick, row.C_untrained is not None)
-    costs = [C for C in (row.C, row.C_untrained) if C is not None]
-    return [
-        fitted(judge, name, judge.of_network(name, network), C)
-        for (name, network), C in zip(networks.items(), costs, strict=True)
-    ]
+def measured(subject: Subject, loader: Loader) -> Measured:
+    """Fitted to all training images with the C that was chosen, on the test images."""
+    judge = loader.judge(subject)
+    return fitted(judge, subject.name, loader.features(subject, judge), subject.C, subject.validation)
 
 
 def of_pixels(headline: Headline, labelled: Images, quick: bool) -> Measured:
     """Raw pixels."""
-    assert headline.C_pixels  # noqa: S101 (or it would have been refused)
     judge = judge_of({}, labelled, 32, "bilinear", quick)
-    return fitted(judge, "raw pixels", judge.of_pixels(), headline.C_pixels)
+    return fitted(judge, "raw pixels", judge.of_pixels(), headline.C_pixels, headline.validation_pixels)
 
 
-def fitted(judge: Judge, name: str, features: Features, C: float) -> Measured:
-    """At that C, on validation and on the test images."""
-    part, held = (rows.design() for rows in features["train"].split(judge.fitting))
+def fitted(judge: Judge, name: str, features: Features, C: float | None, validation: float | None) -> Measured:
+    """That of these features."""
+    assert C  # noqa: S101 (or it would have been refused)
     labels = judge.labels
-    machine = L2SVM(C, tol=CHOOSING_TOLERANCE).fit(part, labels["train"][: judge.fitting])
-    choice = Choice(C, {C: machine.score(held, labels["train"][judge.fitting :])}, machine)
-    sets = (features["train"], labels["train"], judge.fitting, features["test"], labels["test"])
-    found = probe(choice, *sets, tolerance=judge.params.tolerance, label=name)
-    held_out = len(labels["train"]) - judge.fitting
-    return Measured(name, choice.accuracy, found.answers.accuracy, (held_out, len(labels["test"])))
+    machine = L2SVM(C, tol=judge.params.tolerance).fit(features["train"].design(), labels["train"])
+    test = machine.score(features["test"].design(), labels["test"])
+    print(f"{name}: {test:.2%} on test with C {C:.3g}, duality gap {machine.duality_gap_:.1e}", flush=True)
+    return Measured(name, validation, test, (len(labels["train"]) - judge.fitting, len(labels["test"])))
 
 
 def on_svhn(rows: list[Row], folder: Path, svhn: Images, quick: bool) -> list[OnSvhn]:
     """The rows and their controls by the paper's protocol of few labels."""
     found, validation = [], {} if quick else {"validation": VALIDATION}
-    for row in rows:
-        if load_config(folder / row.weights)["corpus"].get("name") == svhn.name:
-            print(f"{row.name} was trained on SVHN's images: it is not measured there")
+    loader = Loader(folder, svhn, quick, **validation)
+    for each in subjects(rows, folder):
+        if load_config(folder / each.row.weights)["corpus"].get("name") == svhn.name:
+            print(f"{each.name} was trained on SVHN's images: it is not measured there")
             continue
-        networks, judge = loaded(row, folder / row.weights, svhn, quick, row.C_untrained is not None, **validation)
+        judge = loader.judge(each)
         further = 0 if judge.params.scaling == "none" else FURTHER  # the authors' seven C suit unscaled features
-        for name, network in networks.items():
-            found.append(with_few(judge, name, judge.of_network(name, network), further))
+        found.append(with_few(judge, each.name, loader.features(each, judge), further))
     judge = judge_of({}, svhn, 32, "bilinear", quick, **validation)
     return [*found, with_few(judge, "raw pixels", judge.of_pixels(), FURTHER)]
 
@@ -209,8 +200,8 @@ def table(found: list[Measured]) -> str:
     for each in found:
         cells = []
         for share, count in zip((each.validation, each.test), each.images, strict=True):
-            low, high = wilson(share, count)
-            cells.append(f"{100 * share:.2f} ({100 * low:.1f} to {100 * high:.1f})")
+            low, high = (0, 0) if share is None else wilson(share, count)
+            cells.append("" if share is None else f"{100 * share:.2f} ({100 * low:.1f} to {100 * high:.1f})")
         rows.append([each.name, *cells])
     return in_markdown(rows)
 

@@ -9,22 +9,28 @@ import headline
 import numpy as np
 import pytest
 import releases
+import torch
 import yaml
+from releases import Loader, judge_of, read, subjects
 
 from ganpipe.corpus.shards import Images
+from ganpipe.evaluation.features import extract
 from ganpipe.evaluation.judge import Judge
 from ganpipe.evaluation.l2svm import L2SVM
+from ganpipe.evaluation.report import initial
 from ganpipe.intervals import wilson
 from ganpipe.models.dcgan import Discriminator, fold
-from ganpipe.models.store import save_gan
+from ganpipe.models.store import load_discriminator, save_gan
 from support.tiny import lively
+
+CPU = torch.device("cpu")
 
 
 def write(project: Path, *further: dict[str, Any], **changes: Any) -> Path:
     """A row, and for each of `further` one that differs from it in that."""
     row = {"name": "the paper's", "weights": "paper", "probe": {"flip": True}, "C": 1e-3, "C_untrained": 1e-3}
-    first = {**row, "validation": 0.5, "test": 0.5, **changes}
-    content = {"rows": [first, *({**first, **other} for other in further)], "C_pixels": 1e-3}
+    first = {**row, "validation": 0.5, "validation_untrained": 0.4, "test": 0.5, **changes}
+    content = {"rows": [first, *({**first, **other} for other in further)], "C_pixels": 1e-3, "validation_pixels": 0.3}
     (project / "released/tiny/headline.yaml").write_text(yaml.safe_dump(content))
     return project / "released/tiny"
 
@@ -42,13 +48,13 @@ def test_it_measures_each_row_and_its_controls(
     run(project, monkeypatch, "--json", "found.json")
     figures = json.loads((project / "found.json").read_text())["figures"]
     said = capsys.readouterr().out
-    for name in ("the paper's", "the paper's, untrained", "raw pixels"):
-        assert 0.7 < figures[f"test, {name}"] <= 1 and 0.7 < figures[f"validation, {name}"] <= 1
+    for name, validation in (("the paper's", 0.5), ("the paper's, untrained", 0.4), ("raw pixels", 0.3)):
+        assert 0.7 < figures[f"test, {name}"] <= 1 and figures[f"validation, {name}"] == validation
         (line,) = (line for line in said.splitlines() if line.startswith(f"| {name} |"))
         for share, count in ((figures[f"validation, {name}"], 288), (figures[f"test, {name}"], 360)):
             low, high = wilson(share, count)
             assert f" {100 * share:.2f} ({100 * low:.1f} to {100 * high:.1f}) " in line
-    assert figures["validation, the paper's"] != figures["validation, the paper's, untrained"]
+    assert figures["test, the paper's"] != figures["test, the paper's, untrained"]
     assert "| the paper's discriminator, 1.28 million images |  | 82.8 |" in said
     assert "warning: the paper's: " in said and "but 50.00% when it was chosen" in said
 
@@ -59,7 +65,7 @@ def test_it_measures_each_row_and_its_controls(
 
 
 def test_what_judges_is_not_fitted_to(project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Four fifths of the training images are for validation, all of them for the test images, which teach nothing."""
+    """C is chosen on four fifths of the training images, what is tested is fitted to all; test images teach nothing."""
     fitted: list[int] = []
     fit = L2SVM.fit
 
@@ -79,10 +85,13 @@ def test_what_judges_is_not_fitted_to(project: Path, monkeypatch: pytest.MonkeyP
         write(folder)
         run(folder, monkeypatch, "--json", "found.json")
         found[folder.name] = json.loads((folder / "found.json").read_text())["figures"]
-        assert fitted == [1149, 1437] * 3
+        assert fitted == [1437] * 3
         fitted.clear()
+        run(folder, monkeypatch, "--choose", "--json", "chosen.json")
+        assert set(fitted) == {1149}
+        fitted.clear()
+    assert len({(folder / "chosen.json").read_text() for folder in (project, tmp_path / "shuffled")}) == 1
     true, shuffled = found[project.name], found["shuffled"]
-    assert shuffled["validation, the paper's"] == true["validation, the paper's"]
     assert shuffled["test, the paper's"] < 0.3 < 0.8 < true["test, the paper's"]
 
 
@@ -92,7 +101,7 @@ def test_what_is_chosen_on_validation_is_written_and_the_first_look_at_the_test_
     path = project / "released/tiny/headline.yaml"
     row = {"weights": "paper", "probe": {"flip": True}}
     path.write_text(yaml.safe_dump({"rows": [{"name": "one", **row}, {"name": "twin", **row}]}))
-    with pytest.raises(SystemExit, match="no C of raw pixels; one; one, untrained; twin; twin, untrained: --choose"):
+    with pytest.raises(SystemExit, match="no C of one; twin; one, untrained; raw pixels: --choose"):
         run(project, monkeypatch)
 
     choices = {
@@ -113,9 +122,10 @@ def test_what_is_chosen_on_validation_is_written_and_the_first_look_at_the_test_
         run(project, patch, "--choose", "--json", "found.json")
     figures = json.loads((project / "found.json").read_text())["figures"]
     assert figures["validation, twin"] == 0.92 and figures["C, raw pixels"] == 4e-3
-    one = {"name": "one", **row, "C": 1e-3, "C_untrained": 2e-3, "validation": 0.9123}
+    untrained = {"C_untrained": 2e-3, "validation_untrained": 0.9}
+    one = {"name": "one", **row, "C": 1e-3, "validation": 0.9123, **untrained}
     twin = {"name": "twin", **row, "C": 3e-3, "validation": 0.92}  # the other's control is its own
-    assert yaml.safe_load(path.read_text()) == {"rows": [one, twin], "C_pixels": 4e-3}
+    assert yaml.safe_load(path.read_text()) == {"rows": [one, twin], "C_pixels": 4e-3, "validation_pixels": 0.8}
 
     run(project, monkeypatch, "--json", "found.json")
     figures = json.loads((project / "found.json").read_text())["figures"]
@@ -134,7 +144,7 @@ def test_averaged_weights_may_be_probed(project: Path, monkeypatch: pytest.Monke
     write(project, averaged, weights="both")
     run(project, monkeypatch, "--json", "found.json")
     figures = json.loads((project / "found.json").read_text())["figures"]
-    assert figures["validation, averaged"] != figures["validation, the paper's"]
+    assert figures["test, averaged"] != figures["test, the paper's"]
 
 
 def test_settings_of_the_project_change_nothing(project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -202,6 +212,34 @@ def test_a_discriminator_that_saw_the_images_is_none_of_these(project: Path, mon
     write(project, weights="seen")
     with pytest.raises(SystemExit, match="seen was trained on digits"):
         run(project, monkeypatch)
+
+
+@pytest.mark.parametrize("scaling", ["none", "standardised"])
+def test_features_are_those_of_the_evaluation_though_an_image_is_seen_once(
+    scaling: str, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(releases, "choose_precision", lambda *_: torch.float32)
+    plain, levers = {}, {"flip": True, "scaling": scaling}
+    release = write(project, {"name": "levers", "probe": levers}, probe=plain)
+    network = load_discriminator(release / "paper", CPU)
+    labelled, taken = Images(project / "data/evaluation/cifar10"), list[int]()
+
+    def counting(*given: Any, **named: Any) -> Any:
+        taken.append(len(given[1]))
+        return extract(*given, **named)
+
+    monkeypatch.setattr(releases, "extract", counting)
+    loader = Loader(release, labelled, quick=False)
+    for each in subjects(read(release).rows, release):
+        judge = loader.judge(each)
+        found = loader.features(each, judge)
+        pixels = judge.pixels["train"]
+        like = initial(network, 0, len(pixels), pixels.__getitem__, CPU) if each.untrained else network
+        wanted = judge_of(each.row.probe, labelled, 32, "bilinear", quick=False).of_network("wanted", like)
+        assert found.keys() == wanted.keys() == {"train", "test"}
+        for split in found:
+            torch.testing.assert_close(found[split].features, wanted[split].features, rtol=1e-5, atol=1e-5)
+    assert taken == [1437, 360] * 2  # of the network, and of what it was before training
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,23 @@ def test_large_features_are_multiplied_in_single_and_summed_in_double_precision(
     assert design.doubled().dtype == torch.float64
 
 
+def test_only_rough_products_of_bf16_features_are_in_bf16() -> None:
+    X = torch.from_numpy(matrix(3000, 400)).bfloat16()
+    whole, V = with_constant(X.float().numpy()), np.random.default_rng(0).normal(size=(401, 3))
+    design, weights = Design(X), torch.from_numpy(V)
+    far = {}
+    for rough in (False, True):
+        scores, pulled = design.through(weights, lambda scores, rows: scores, rough=rough)
+        far[rough] = [
+            np.abs(found.numpy() - wanted).max() / np.abs(wanted).max()
+            for found, wanted in ((scores, whole @ V), (pulled, whole.T @ (whole @ V)))
+        ]
+    assert max(far[False]) < 1e-5 < 1e-4 < min(far[True]) and max(far[True]) < 1e-2
+    for other in (Design(X.float()), design.doubled()):  # there it is no use
+        same = [other.through(weights, lambda scores, rows: scores, rough=rough) for rough in (False, True)]
+        assert all(torch.equal(one, two) for one, two in zip(*same, strict=True))
+
+
 @pytest.mark.parametrize("count", [5, 50, 500])
 def test_a_sample_is_of_the_rows_and_always_the_same(count: int) -> None:
     X = matrix(50, 4)

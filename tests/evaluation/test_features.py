@@ -100,6 +100,11 @@ def test_a_flip_makes_an_image_and_its_mirror_image_alike(network: Discriminator
         torch.testing.assert_close(lever(network, part, flip=True), (plain_ones + mirrored) / 2, rtol=1e-4, atol=1e-5)
 
 
+def test_features_may_be_held_in_bf16(network: Discriminator, pixels: np.ndarray) -> None:
+    wide, held = extract(network, pixels, CPU, "x"), extract(network, pixels, CPU, "x", dtype=torch.bfloat16)
+    assert held.dtype == torch.bfloat16 and torch.equal(held, wide.bfloat16())
+
+
 def test_half_precision_features_lie_in_a_file_that_nobody_has_to_remove(
     network: Discriminator, pixels: np.ndarray
 ) -> None:

@@ -233,6 +233,21 @@ def test_half_precision_features_give_nearly_the_same(count: int) -> None:
     assert (machine.predict(half) == L2SVM(0.1, tol=1e-6).fit(problem.X, y).predict(problem.X)).all()
 
 
+def test_bf16_features_have_the_optimum_of_their_own_numbers() -> None:
+    """Though the directions to it are rough."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 5, 3000)
+    X = rng.normal(size=(3000, 400)).astype(np.float32)
+    X[np.arange(3000), labels] += 2
+    rounded = torch.from_numpy(X).bfloat16()
+    for C in (1e-4, 1e-2):
+        wanted = L2SVM(C, tol=1e-5).fit(rounded.double(), labels)
+        found = L2SVM(C, tol=1e-4).fit(rounded, labels)
+        assert found.duality_gap_ <= 1e-4
+        np.testing.assert_allclose(found.objective_, wanted.objective_, rtol=1e-4)
+        assert (found.predict(rounded) == wanted.predict(rounded)).mean() > 0.995
+
+
 def test_two_classes_have_one_row_of_weights_like_liblinear() -> None:
     X, y = digits()
     X, y = X[y < 2], np.array(["no", "yes"])[y[y < 2]]

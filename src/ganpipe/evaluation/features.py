@@ -44,9 +44,14 @@ PAPERS = Levers()
 
 @torch.no_grad()
 def extract(
-    discriminator: Discriminator, pixels: np.ndarray, device: torch.device, label: str, levers: Levers = PAPERS
+    discriminator: Discriminator,
+    pixels: np.ndarray,
+    device: torch.device,
+    label: str,
+    levers: Levers = PAPERS,
+    dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Features (N, count), float32, of uint8 (N, H, W, 3), with the batch-norm statistics frozen before.
+    """Features (N, count), held as `dtype`, of uint8 (N, H, W, 3), with the batch-norm statistics frozen before.
 
     With `levers.half` they are float16 in a file that vanishes with them, whatever its size. With GANPIPE_ENGINE=ray
     they come from the cluster's CPUs, unless the device is a GPU: the bits are those of one thread here.
@@ -62,7 +67,8 @@ def extract(
     with Progress(label, len(pixels), "images") as progress:
         for start, found in zip(starts, parts, strict=True):
             if features is None:
-                features = _room(len(pixels), found.shape[1], device, levers.half)
+                shape = len(pixels), found.shape[1]
+                features = _on_disk(shape) if levers.half else torch.empty(shape, dtype=dtype, device=device)
             features[start : start + BATCH] = found
             progress.advance(len(found))
     if features is None:
@@ -146,7 +152,5 @@ def _blocks(features: Tensor) -> Iterator[Tensor]:
     return iter(torch.split(features, ROWS))
 
 
-def _room(rows: int, columns: int, device: torch.device, half: bool) -> Tensor:
-    if not half:
-        return torch.empty(rows, columns, device=device)
-    return torch.from_numpy(files.scratch_array((rows, columns), np.float16))
+def _on_disk(shape: tuple[int, int]) -> Tensor:
+    return torch.from_numpy(files.scratch_array(shape, np.float16))

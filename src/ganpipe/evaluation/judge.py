@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ganpipe.corpus.shards import Images
 from ganpipe.errors import UserError
@@ -91,6 +92,10 @@ class Judge:
             for split in self.labels
             if split == "train" or not train_only
         }
+        return self.prepared(network, found)
+
+    def prepared(self, network: Discriminator, found: dict[str, Tensor]) -> Features:
+        """Features as they were taken, by split, scaled and weighed in place as the settings say."""
         scale(found["train"], [found["test"]] if "test" in found else [], self.params.scaling)
         if self.params.layer_weights:
             parts = list(columns(network, self.params.levers).values())

@@ -6,8 +6,8 @@ For each class k, against the rest, with targets y in {-1, +1} and the bias as a
 
 P is convex, once differentiable and piecewise quadratic, so Newton's method with an exact line search ends in a
 handful of steps (Keerthi and DeCoste 2005). The Newton systems (I + 2C X'DX) p = -g, D marking the rows inside the
-margin, are solved by preconditioned conjugate gradients. Every pass over the features serves all classes, and makes
-both products of a Hessian with them.
+margin, are solved by preconditioned conjugate gradients, roughly: of features in bf16 with products in bf16. Every pass
+over the features serves all classes, and makes both products of a Hessian with them.
 
 The answer carries its own proof. With slacks s = max(0, 1 - y f), a = 2C s is feasible for the dual
 
@@ -145,7 +145,7 @@ def _newton_direction(
     search = z = conditioner(residual)
     rho = (residual * z).sum(0)
     for count in range(1, PRODUCTS + 1):  # noqa: B007 (returned below)
-        image, curved = design.through(search, lambda scores, rows: active[rows] * scores)
+        image, curved = design.through(search, lambda scores, rows: active[rows] * scores, rough=True)
         curved = search + 2 * C * curved
         step = rho / (search * curved).sum(0).clamp_min(TINY)
         solution += step * search

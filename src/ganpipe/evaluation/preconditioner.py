@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn.functional import linear
 
 from ganpipe.evaluation.design import Design
 
@@ -43,7 +44,7 @@ def from_a_sample(design: Design, c: float) -> Preconditioner:
     factor = _factor(kernel, c)
 
     def solve(residual: Tensor) -> Tensor:
-        inner = torch.cholesky_solve(rows @ residual.to(rows.dtype), factor)
+        inner = torch.cholesky_solve(linear(rows, residual.T.contiguous().to(rows.dtype)), factor)
         return residual - c * (inner.T @ rows).T.double()
 
     return solve
