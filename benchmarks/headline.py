@@ -1,4 +1,4 @@
-"""What the released discriminators give on CIFAR-10, measured anew from their weights: the table of the model card.
+"""What the released discriminators give on CIFAR-10's test images, measured anew: the table of the model card.
 
     make headline                                            (RELEASE=FOLDER for another one)
     python benchmarks/headline.py FOLDER [--choose] [--quick] [--json PATH]
@@ -6,9 +6,9 @@
 The folder's `headline.yaml` has a row for each discriminator: its name, the folder of its weights, the levers of its
 probe; all other settings of `evaluate` are the paper's, whatever params.yaml says. `--choose` fits each to four fifths
 of the training images, finds its C on the others (validation), and writes both to headline.yaml; it does not look at
-the test images. Without it each is fitted to all training images with that C and shown the test images; where
-headline.yaml has no figure of the test yet, that is written, too. Networks and features are in bf16 where the hardware
-multiplies it natively, else in fp32.
+the test images. Without it each is fitted to all training images with that C and shown the test images; the column of
+validation is then headline.yaml's. Where that has no figure of the test yet, it is written, too. Networks and features
+are in bf16 where the hardware multiplies it natively, else in fp32.
 
 The controls are pixels and the network of each row as it was before training, with the same probe; its batch-norm
 statistics are of the labelled set's training images, where the trained one's are of its corpus. Where SVHN is, too
@@ -19,7 +19,7 @@ statistics are of the labelled set's training images, where the trained one's ar
 from pathlib import Path
 from typing import NamedTuple
 
-from releases import Headline, Loader, Row, Subject, judge_of, read, refuse_unchosen, subjects, write
+from releases import Headline, Loader, Row, judge_of, precision_for, read, refuse_unchosen, subjects, write
 from reporting import machine, parser, report
 
 from ganpipe.corpus.shards import Images
@@ -30,7 +30,7 @@ from ganpipe.evaluation.l2svm import L2SVM
 from ganpipe.evaluation.report import FURTHER
 from ganpipe.intervals import wilson
 from ganpipe.models.store import load_config
-from ganpipe.runtime import choose_device, choose_precision, keep_freed_memory
+from ganpipe.runtime import choose_device, keep_freed_memory
 
 PUBLISHED = {  # per cent of CIFAR-10's test images, all labels (Radford et al. 2015, table 1)
     "1-layer k-means, 4,800 features": 80.6,
@@ -79,10 +79,8 @@ def main() -> None:
     refuse_unchosen(asked.folder, headline)
     svhn = Images(SVHN) if SVHN.exists() else None  # damage shows before the work, not after it
     rows = headline.rows[:1] if asked.quick else headline.rows
-    loader = Loader(asked.folder, labelled, asked.quick)
-    found = [measured(each, loader) for each in subjects(rows, asked.folder)]
-    found.append(of_pixels(headline, labelled, asked.quick))
-    print(f"\n{table(found)}\n\n{machine()}, features in {str(choose_precision('auto', choose_device()))[6:]}")
+    found = [*of_rows(rows, asked.folder, labelled, asked.quick), of_pixels(headline, labelled, asked.quick)]
+    print(f"\n{table(found)}\n\n{machine()}, networks in {str(precision_for(choose_device())).removeprefix('torch.')}")
     if not asked.quick:
         remembered(headline, asked.folder, {each.name: each.test for each in found})
     figures = {f"{key}, {each.name}": getattr(each, key) for each in found for key in ("validation", "test")}
@@ -129,20 +127,25 @@ def chosen(headline: Headline, folder: Path, labelled: Images, quick: bool) -> d
     return {**figures, **{f"validation, {name}": validation for name, (_, validation) in choices.items()}}
 
 
-def measured(subject: Subject, loader: Loader) -> Measured:
-    """Fitted to all training images with the C that was chosen, on the test images."""
-    judge = loader.judge(subject)
-    return fitted(judge, subject.name, loader.features(subject, judge), subject.C, subject.validation)
+def of_rows(rows: list[Row], folder: Path, labelled: Images, quick: bool) -> list[Measured]:
+    """The discriminators, and what they were before training."""
+    loader, found = Loader(folder, labelled, quick), []
+    for each in subjects(rows, folder):
+        judge = loader.judge(each)
+        validation = None if quick else each.validation  # that of all images says nothing of a few
+        found.append(fitted(judge, each.name, loader.features(each, judge), each.C, validation))
+    return found
 
 
 def of_pixels(headline: Headline, labelled: Images, quick: bool) -> Measured:
     """Raw pixels."""
     judge = judge_of({}, labelled, 32, "bilinear", quick)
-    return fitted(judge, "raw pixels", judge.of_pixels(), headline.C_pixels, headline.validation_pixels)
+    validation = None if quick else headline.validation_pixels
+    return fitted(judge, "raw pixels", judge.of_pixels(), headline.C_pixels, validation)
 
 
 def fitted(judge: Judge, name: str, features: Features, C: float | None, validation: float | None) -> Measured:
-    """That of these features."""
+    """A machine fitted to all training images with the C that was chosen, on the test images."""
     assert C  # noqa: S101 (or it would have been refused)
     labels = judge.labels
     machine = L2SVM(C, tol=judge.params.tolerance).fit(features["train"].design(), labels["train"])
@@ -157,7 +160,8 @@ def on_svhn(rows: list[Row], folder: Path, svhn: Images, quick: bool) -> list[On
     loader = Loader(folder, svhn, quick, **validation)
     for each in subjects(rows, folder):
         if load_config(folder / each.row.weights)["corpus"].get("name") == svhn.name:
-            print(f"{each.name} was trained on SVHN's images: it is not measured there")
+            if not each.untrained:
+                print(f"{each.name} was trained on SVHN's images: it is not measured there")
             continue
         judge = loader.judge(each)
         further = 0 if judge.params.scaling == "none" else FURTHER  # the authors' seven C suit unscaled features

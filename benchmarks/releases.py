@@ -20,7 +20,7 @@ from ganpipe.evaluation.report import initial
 from ganpipe.models.dcgan import Discriminator
 from ganpipe.models.store import load_config, load_discriminator, refuse_classifier
 from ganpipe.progress import Progress
-from ganpipe.runtime import choose_device, choose_precision
+from ganpipe.runtime import choose_device, choose_precision, engine, world
 from ganpipe.settings import Section
 
 QUICK = 5_000  # training images
@@ -130,6 +130,8 @@ class Loader:
     """Loads what is measured; the features of the last network's images are kept, for the next probe of it."""
 
     def __init__(self, folder: Path, labelled: Images, quick: bool, **changes: Any) -> None:
+        if world()[1] > 1:
+            raise UserError("a release is measured by one process: start it without torchrun")
         self.folder, self.labelled, self.quick, self.changes = folder, labelled, quick, changes
         self._networks: dict[str, Discriminator] = {}
         self._taken: dict[Levers, dict[str, Tensor]] = {}
@@ -151,12 +153,13 @@ class Loader:
         """With its frozen statistics; the last one is kept."""
         weights = self.folder / subject.row.weights
         config, pixels = load_config(weights), judge.pixels["train"]
-        key = repr(_before_training(config) if subject.untrained else (weights, judge.params.average))
+        whose = _before_training(config) if subject.untrained else (weights, judge.params.average)
+        key = repr((whose, judge.params.validation, judge.params.seed))  # the order of the images follows from these
         if key not in self._networks:
             self._networks, self._taken = {}, {}
             network = load_discriminator(weights, judge.device, judge.params.average)
             if subject.untrained:
-                with _native(judge.device):
+                with _cast(judge.device):
                     network = initial(network, _seed(config), len(pixels), pixels.__getitem__, judge.device)
             self._networks[key] = network
         return self._networks[key]
@@ -169,8 +172,8 @@ class Loader:
         to them.
         """
         network, levers = self.network(subject, judge), judge.params.levers
-        own, precision = levers._replace(flip=False), choose_precision("auto", judge.device)
-        with _native(judge.device):
+        own, precision = levers._replace(flip=False), precision_for(judge.device)
+        with _cast(judge.device):
             if (found := self._taken.pop(own, None)) is None:
                 self._taken.clear()  # there may be no room for two
                 found = {
@@ -179,25 +182,33 @@ class Loader:
                 }
             if levers.flip:
                 for split, pixels in judge.pixels.items():
-                    _add_mirrored(found[split], network, own, pixels, f"{subject.name}, {split}, mirrored")
+                    label = f"{subject.name}, {split}, mirrored"
+                    _add_mirrored(found[split], network, own, judge.device, pixels, label)
         if not levers.flip and judge.params.scaling == "none" and not judge.params.layer_weights:
             self._taken[own] = found
         return judge.prepared(network, found)
 
 
-def _native(device: torch.device) -> torch.autocast:
-    """In bf16 where the hardware multiplies it natively, as a training does by itself."""
-    precision = choose_precision("auto", device)
+def precision_for(device: torch.device) -> torch.dtype:
+    """Bf16 where the hardware multiplies it natively, as in a training; what a cluster's CPUs do is fp32."""
+    on_cluster = engine() == "ray" and device.type == "cpu"
+    return torch.float32 if on_cluster else choose_precision("auto", device)
+
+
+def _cast(device: torch.device) -> torch.autocast:
+    precision = precision_for(device)
     return torch.autocast(device.type, precision, enabled=precision != torch.float32)
 
 
-def _add_mirrored(features: Tensor, network: Discriminator, levers: Levers, pixels: np.ndarray, label: str) -> None:
+def _add_mirrored(
+    features: Tensor, network: Discriminator, levers: Levers, device: torch.device, pixels: np.ndarray, label: str
+) -> None:
     """Makes features of images the means over these and their mirror images."""
     with Progress(label, len(pixels), "images") as progress:
         for start in range(0, len(pixels), BATCH):
             mirrored = np.ascontiguousarray(pixels[start : start + BATCH, :, ::-1])
             rows = features[start : start + BATCH]
-            rows.copy_((rows.float() + of_batch(network, levers, features.device, mirrored)) / 2)
+            rows.copy_((rows.float() + of_batch(network, levers, device, mirrored).to(rows.device)) / 2)
             progress.advance(len(rows))
 
 

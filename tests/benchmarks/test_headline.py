@@ -214,11 +214,12 @@ def test_a_discriminator_that_saw_the_images_is_none_of_these(project: Path, mon
         run(project, monkeypatch)
 
 
+@pytest.mark.parametrize(("precision", "near"), [(torch.float32, 1e-5), (torch.bfloat16, 6e-2)])
 @pytest.mark.parametrize("scaling", ["none", "standardised"])
 def test_features_are_those_of_the_evaluation_though_an_image_is_seen_once(
-    scaling: str, project: Path, monkeypatch: pytest.MonkeyPatch
+    scaling: str, precision: torch.dtype, near: float, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(releases, "choose_precision", lambda *_: torch.float32)
+    monkeypatch.setattr(releases, "choose_precision", lambda *_: precision)
     plain, levers = {}, {"flip": True, "scaling": scaling}
     release = write(project, {"name": "levers", "probe": levers}, probe=plain)
     network = load_discriminator(release / "paper", CPU)
@@ -238,8 +239,18 @@ def test_features_are_those_of_the_evaluation_though_an_image_is_seen_once(
         wanted = judge_of(each.row.probe, labelled, 32, "bilinear", quick=False).of_network("wanted", like)
         assert found.keys() == wanted.keys() == {"train", "test"}
         for split in found:
-            torch.testing.assert_close(found[split].features, wanted[split].features, rtol=1e-5, atol=1e-5)
+            assert found[split].features.dtype == precision
+            away = (found[split].features - wanted[split].features).norm() / wanted[split].features.norm()
+            assert away < near
     assert taken == [1437, 360] * 2  # of the network, and of what it was before training
+
+
+def test_another_order_of_the_images_is_seen_anew(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The order follows from the seed, and so do the labels that the features belong to."""
+    write(project, {"name": "other", "probe": {"seed": 1, "flip": True}, "C_untrained": 1e-3}, probe={})
+    run(project, monkeypatch, "--json", "found.json")
+    figures = json.loads((project / "found.json").read_text())["figures"]
+    assert min(figures[f"test, {name}"] for name in ("other", "other, untrained")) > 0.7
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def extract(
 
 @torch.no_grad()
 def of_batch(discriminator: Discriminator, levers: Levers, device: torch.device, pixels: np.ndarray) -> Tensor:
-    """Features (n, count), float32, of uint8 (n, H, W, 3)."""
+    """Features (n, count), in the precision that the network runs in, of uint8 (n, H, W, 3)."""
     images = to_network(torch.from_numpy(pixels).to(device))
     found = pooled(discriminator, images, levers)
     return (found + pooled(discriminator, images.flip(3), levers)) / 2 if levers.flip else found
