@@ -220,8 +220,8 @@ def test_features_are_those_of_the_evaluation_though_an_image_is_seen_once(
     scaling: str, precision: torch.dtype, near: float, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(releases, "choose_precision", lambda *_: precision)
-    plain, levers = {}, {"flip": True, "scaling": scaling}
-    release = write(project, {"name": "levers", "probe": levers}, probe=plain)
+    levers = {"flip": True, "scaling": scaling}
+    release = write(project, {"name": "levers", "probe": levers}, probe={})
     network = load_discriminator(release / "paper", CPU)
     labelled, taken = Images(project / "data/evaluation/cifar10"), list[int]()
 
