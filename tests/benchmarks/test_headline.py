@@ -247,7 +247,7 @@ def test_features_are_those_of_the_evaluation_though_an_image_is_seen_once(
 
 def test_another_order_of_the_images_is_seen_anew(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The order follows from the seed, and so do the labels that the features belong to."""
-    write(project, {"name": "other", "probe": {"seed": 1, "flip": True}, "C_untrained": 1e-3}, probe={})
+    write(project, {"name": "other", "probe": {"seed": 1}, "C_untrained": 1e-3}, probe={})
     run(project, monkeypatch, "--json", "found.json")
     figures = json.loads((project / "found.json").read_text())["figures"]
     assert min(figures[f"test, {name}"] for name in ("other", "other, untrained")) > 0.7
